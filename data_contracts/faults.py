@@ -1,0 +1,13 @@
+"""The two ways to fail: the input is wrong (exit code 2), or the work failed (exit code 1)."""
+
+
+class InputFault(ValueError):
+    """What the user gave cannot be used. The message names the value, the rule, the place and the remedy."""
+
+    exit_code = 2
+
+
+class StageFault(RuntimeError):
+    """A stage could not do its work. Finished parts are kept: a rerun goes on from them."""
+
+    exit_code = 1

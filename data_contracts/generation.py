@@ -1,0 +1,72 @@
+"""What a picture generator is asked for: prompts, seeds, and stacks of LoRAs to try them on."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from data_contracts.config import Config
+
+Weight = Annotated[float, Field(ge=-4, le=4)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+
+
+class NamedLora(Config):
+    """A LoRA file, and what the variants call it."""
+
+    name: str = Field(min_length=1)
+    path: Path
+
+
+class Variant(Config):
+    """A stack of LoRAs to generate with; without weights it is the base model alone."""
+
+    name: str = Field(min_length=1)
+    weights: dict[str, Weight] = Field(default_factory=dict, description="stacking weight by LoRA name")
+
+
+class GenerateRequest(Config):
+    """All that the generator needs to know: a picture for each variant, prompt and seed."""
+
+    base: Path = Field(description="diffusers folder of the base model")
+    loras: tuple[NamedLora, ...] = ()
+    variants: tuple[Variant, ...] = Field(min_length=1)
+    prompts: tuple[str, ...] = Field(min_length=1)
+    negative_prompt: str = ""
+    seeds: tuple[Seed, ...] = Field(min_length=1)
+    steps: int = Field(default=25, ge=1, le=1000, description="denoising steps")
+    guidance: float = Field(default=7.0, ge=0, le=50, description="classifier-free guidance; 1 and below: none")
+    size: int = Field(default=512, ge=64, le=2048, multiple_of=8, description="pixels")
+    output: Path = Field(description="folder of the pictures")
+    batch: int = Field(default=4, ge=1, le=256, description="pictures at once; memory grows with it")
+    precision: Literal["float32", "bfloat16"] = "float32"
+    threads: int | None = Field(default=None, ge=1, description="CPU threads; null: one for each core")
+
+    @model_validator(mode="after")
+    def _names_are_clear(self) -> "GenerateRequest":
+        _all_differ("LoRA name", [lora.name for lora in self.loras])
+        _all_differ("variant's file name", [_file_stem(variant.name) for variant in self.variants])
+        _all_differ("seed", [str(seed) for seed in self.seeds])
+        known = {lora.name for lora in self.loras}
+        for variant in self.variants:
+            for name in sorted(set(variant.weights) - known):
+                message = f"variant {variant.name!r} weighs {name!r}, which is not among the LoRAs {sorted(known)}"
+                raise ValueError(message)
+        return self
+
+
+def picture_name(variant: str, prompt: int, seed: int) -> str:
+    """Return the file name of the picture of a variant, the number of a prompt, and a seed."""
+    return f"{_file_stem(variant)}-{prompt:02}-{seed}.png"
+
+
+def _file_stem(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._+-]+", "_", name)
+
+
+def _all_differ(what: str, values: list[str]) -> None:
+    twice = sorted({value for value in values if values.count(value) > 1})
+    if twice:
+        message = f"the {what} {twice[0]!r} occurs twice: rename or drop one"
+        raise ValueError(message)

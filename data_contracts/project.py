@@ -1,0 +1,66 @@
+"""A project file: which films, whom and what to learn from them, and where the work is kept."""
+
+from pathlib import Path
+
+from pydantic import Field, model_validator
+
+from data_contracts.config import Config
+from data_contracts.records import LoraType
+from data_contracts.stages import (
+    AssembleDatasetConfig,
+    CaptionConfig,
+    ClusterPlacesConfig,
+    ClusterPosesConfig,
+    ComposeLorasConfig,
+    EstimatePosesConfig,
+    EvaluateLoraConfig,
+    ExtractFramesConfig,
+    FilmSource,
+    IdentifyCharactersConfig,
+    InpaintPlatesConfig,
+    LabelExpressionsConfig,
+    SegmentLayersConfig,
+    TrainLoraConfig,
+)
+
+
+class LoraPlan(Config):
+    """One LoRA of the project."""
+
+    caption: CaptionConfig
+    dataset: AssembleDatasetConfig
+    train: TrainLoraConfig
+    evaluate: EvaluateLoraConfig
+
+    @property
+    def type(self) -> LoraType:
+        """What kind of thing the LoRA learns."""
+        return self.caption.type
+
+
+class Project(Config):
+    """A project, complete: its own file over its profile."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
+    profile: str
+    films: tuple[FilmSource, ...] = Field(min_length=1)
+    workspace: Path
+    base: Path | None = Field(description="diffusers folder of the base model; null: a random one is made locally")
+    extract_frames: ExtractFramesConfig
+    segment_layers: SegmentLayersConfig
+    inpaint_plates: InpaintPlatesConfig
+    cluster_places: ClusterPlacesConfig
+    identify_characters: IdentifyCharactersConfig
+    estimate_poses: EstimatePosesConfig
+    cluster_poses: ClusterPosesConfig = ClusterPosesConfig()
+    label_expressions: LabelExpressionsConfig
+    loras: dict[str, LoraPlan] = Field(min_length=1)
+    compose_loras: ComposeLorasConfig
+
+    @model_validator(mode="after")
+    def _films_differ(self) -> "Project":
+        names = [film.path.stem for film in self.films]
+        if len(set(names)) != len(names):
+            message = f"two films are called {sorted(n for n in names if names.count(n) > 1)[0]!r}: rename one"
+            raise ValueError(message)
+        return self

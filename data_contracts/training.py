@@ -1,0 +1,107 @@
+"""What a trainer is asked for: the settings of one LoRA, its examples, and where its files go."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from data_contracts.config import Config
+
+
+class TrainSettings(Config):
+    """The knobs of one training run. The defaults suit a character LoRA on Stable Diffusion 1.5."""
+
+    rank: int = Field(default=64, ge=1, le=1024, description="inner dimension of the adapter; the file grows with it")
+    alpha: float = Field(
+        default=32.0,
+        gt=0,
+        le=1024,
+        description="the adapter's output is scaled by alpha / rank: 0.125 mild, 1.0 strong",
+    )
+    learning_rate: float = Field(default=1e-4, gt=0, le=1, description="peak rate of the U-Net's adapter")
+    text_encoder_learning_rate: float = Field(
+        default=5e-5,
+        ge=0,
+        le=1,
+        description="peak rate of the text encoder's adapter; 0 leaves it untrained, and faster",
+    )
+    steps: int = Field(default=1500, ge=1, le=1_000_000, description="optimizer steps")
+    batch: int = Field(default=1, ge=1, le=256, description="examples a forward pass; memory grows with it")
+    accumulate: int = Field(default=1, ge=1, le=256, description="forward passes an optimizer step; time, not memory")
+    resolution: int = Field(
+        default=512, ge=64, le=2048, multiple_of=8, description="pixels; pictures are scaled to cover it, centre kept"
+    )
+    scheduler: Literal["cosine", "constant"] = Field(default="cosine", description="learning rate after the warm-up")
+    cycles: int = Field(
+        default=1, ge=1, le=100, description="cosine only: the rate restarts at its peak this many times"
+    )
+    warmup_steps: int = Field(default=100, ge=0, description="steps in which the rate rises linearly from 0")
+    weight_decay: float = Field(default=0.01, ge=0, le=1, description="AdamW")
+    max_gradient_norm: float = Field(default=1.0, ge=0, description="longer gradients are scaled down; 0: never")
+    min_snr_gamma: float = Field(
+        default=5.0,
+        ge=0,
+        le=100,
+        description="steps with less noise than this signal-to-noise ratio count less; 0: off",
+    )
+    noise_offset: float = Field(
+        default=0.05, ge=0, le=1, description="share of noise common to a channel: darker darks; 0: off"
+    )
+    caption_dropout: float = Field(
+        default=0.05, ge=0, le=1, description="share of examples shown without caption; keeps guidance working"
+    )
+    masked_loss: bool = Field(default=False, description="only what the mask shows is learnt; every example needs one")
+    precision: Literal["float32", "bfloat16"] = Field(
+        default="float32", description="of the frozen networks and of the arithmetic; the adapter stays float32"
+    )
+    gradient_checkpointing: bool = Field(default=False, description="half the memory for a third more time")
+    seed: int = Field(default=0, ge=0, lt=2**31, description="decides the adapter's start, order, noise and timesteps")
+    checkpoint_every: int = Field(default=250, ge=1, description="steps between resumable checkpoints; two are kept")
+    sample_every: int = Field(default=0, ge=0, description="steps between sample pictures; 0: never")
+    sample_prompts: tuple[str, ...] = Field(default=(), description="one picture each; `{trigger}` is filled in")
+    sample_steps: int = Field(default=20, ge=1, le=1000, description="denoising steps of a sample picture")
+    sample_guidance: float = Field(default=7.0, ge=0, le=50, description="classifier-free guidance of sample pictures")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "TrainSettings":
+        if self.warmup_steps >= self.steps:
+            message = (
+                f"warmup_steps is {self.warmup_steps}, but there are only {self.steps} steps: lower it below steps"
+            )
+            raise ValueError(message)
+        if self.sample_every and not self.sample_prompts:
+            message = f"sample_every is {self.sample_every}, but sample_prompts is empty: give a prompt, or set it to 0"
+            raise ValueError(message)
+        return self
+
+
+class TrainExample(Config):
+    """A picture to learn from."""
+
+    image: Path
+    mask: Path | None = Field(default=None, description="8-bit grey, the size of the picture; white is learnt")
+    caption: str
+    repeats: int = Field(default=1, ge=1, description="how often the picture is shown in one pass over all")
+
+
+class TrainRequest(Config):
+    """All that a trainer needs to know; written to a file, the one argument of its process."""
+
+    name: str = Field(min_length=1, description="title of the LoRA")
+    trigger: str = Field(default="", description="word that calls what was learnt")
+    base: Path = Field(description="diffusers folder of the base model")
+    examples: tuple[TrainExample, ...] = Field(min_length=1)
+    output: Path = Field(description="folder of lora.safetensors, loss.jsonl, samples/ and checkpoints/")
+    settings: TrainSettings
+    metadata: dict[str, str] = Field(default_factory=dict, description="kept in the file under `reel2lora.`")
+    threads: int | None = Field(default=None, ge=1, description="CPU threads; null: one for each core")
+
+    @model_validator(mode="after")
+    def _masks_are_there(self) -> "TrainRequest":
+        if not self.settings.masked_loss:
+            return self
+        for example in self.examples:
+            if example.mask is None:
+                message = f"masked_loss is on, but {example.image} has no mask: give one, or turn masked_loss off"
+                raise ValueError(message)
+        return self

@@ -1,0 +1,247 @@
+"""The stage engine: what turns a plain generator of rows into a resumable, recorded step of the graph.
+
+A body yields rows, or `Rejected` with the reason; it never touches digests, reuse, shards, locks, manifests, progress
+or Prefect. Those are this file's, and only this file's. Outside a flow a stage is an ordinary function call.
+"""
+
+import functools
+import inspect
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, cast
+
+from prefect import Task
+from prefect.cache_policies import NO_CACHE
+from prefect.context import FlowRunContext
+
+from data_contracts.config import StageConfig
+from data_contracts.dataset import Dataset, canonical_json, read_rows, write_rows
+from data_contracts.digest import content_of, digest_of
+from data_contracts.faults import StageFault
+from data_contracts.manifest import Counts, Manifest
+from data_contracts.records import Record, Rejected
+from tasks.guard import disk_faults, one_writer
+from tasks.progress import Progress
+from tasks.publish import progress_sink, publish_result
+from tasks.run_record import StageUse, current_label, note_use
+from tasks.versions import package_versions
+
+B = TypeVar("B", bound=Record)
+P = ParamSpec("P")
+Body = Callable[Concatenate[Path, P], Iterator[B | Rejected]]
+Sheet = Callable[..., Any]  # (result, *inputs) -> PIL picture, or None where there is nothing to show
+
+
+def stage(
+    record: type[B], *, version: int, by: str | None = None, sheet: Sheet | None = None
+) -> Callable[[Body[P, B]], "Stage[P, B]"]:
+    """Make a stage of a body.
+
+    Args:
+        record: type of the rows that the body yields.
+        version: raise it when the rows' meaning changes; results of other versions are not reused.
+        by: a field of the first input's rows; each of its values is a shard that is computed, kept and resumed alone.
+            For the stage that reads paths, any name: each path is a shard. None: one shard.
+        sheet: draws the contact sheet from the result and the inputs.
+    """
+
+    def wrap(body: Body[P, B]) -> Stage[P, B]:
+        return Stage(body, record, version, by, sheet)
+
+    return wrap
+
+
+@dataclass(frozen=True)
+class Work:
+    """One call of a stage: its inputs by parameter name, its configuration, and the folder of its result."""
+
+    inputs: dict[str, Any]
+    config: StageConfig
+    digest: str
+    folder: Path
+
+
+class Stage(Generic[P, B]):
+    """A stage: call it with a workspace, its inputs and its configuration."""
+
+    def __init__(self, body: Body[P, B], record: type[B], version: int, by: str | None, sheet: Sheet | None) -> None:
+        functools.update_wrapper(self, body)
+        self.name = body.__name__
+        self.body, self.record, self.version, self.by, self.sheet = body, record, version, by, sheet
+
+    def __call__(self, workspace: Path, *args: P.args, **kwargs: P.kwargs) -> Dataset[B]:
+        """Return the stage's result, reused where these inputs and this configuration have been finished before.
+
+        Raises:
+            StageFault: the work failed, its result is empty, or too much of it was refused.
+        """
+        started = time.monotonic()
+        work = self._plan(workspace, *args, **kwargs)
+        reused = Manifest.load(work.folder) is not None
+        if FlowRunContext.get() is None:
+            result = self._finish(work)
+        else:
+            result = cast("Dataset[B]", self._task(work, reused=reused)(**work.inputs, config=work.config))
+        parents = tuple(f"{i.folder.parent.name}/{i.folder.name}" for i in _datasets(work.inputs))
+        note_use(
+            StageUse(
+                stage=self.name,
+                label=current_label(),
+                digest=work.folder.name,
+                parents=parents,
+                reused=reused,
+                seconds=time.monotonic() - started,
+            )
+        )
+        return result
+
+    def _plan(self, workspace: Path, *args: P.args, **kwargs: P.kwargs) -> Work:
+        bound = inspect.signature(self.body).bind(workspace, *args, **kwargs).arguments
+        bound.pop("out")
+        config = bound.pop("config")
+        identity = {"stage": self.name, "version": self.version, "config": config, "inputs": bound}
+        digest = digest_of(identity)
+        return Work(dict(bound), config, digest, workspace / self.name / digest[:16])
+
+    def _task(self, work: Work, *, reused: bool) -> Task[..., Dataset[B]]:
+        """Wrap this call as a Prefect task that takes the body's own parameters, so that the graph has its edges."""
+        label = "-".join(filter(None, [self.name.replace("_", "-"), current_label()]))
+
+        def run(**_: object) -> Dataset[B]:
+            result = self._finish(work)
+            publish_result(label, work.folder, reused=reused)
+            return result
+
+        parameters = [p for p in inspect.signature(self.body).parameters.values() if p.name != "out"]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+        run.__doc__ = self.__doc__
+        name = f"{label} · reused" if reused else label
+        return Task(
+            run, name=self.name.replace("_", "-"), task_run_name=name, cache_policy=NO_CACHE, persist_result=False
+        )
+
+    def _finish(self, work: Work) -> Dataset[B]:
+        """Compute what is missing, under the kernel-held lock of the result's folder, and write the manifest last."""
+        if Manifest.load(work.folder) is None:
+            with disk_faults(self.name, work.folder.parents[1]), one_writer(self.name, work.folder):
+                if Manifest.load(work.folder) is None:
+                    self._compute(work)
+        return Dataset(self.record, work.folder, read_rows(work.folder / "records.parquet", self.record))
+
+    def _compute(self, work: Work) -> None:
+        (work.folder / "files").mkdir(exist_ok=True)
+        (work.folder / "parts").mkdir(exist_ok=True)
+        shards = self._shards(work.inputs)
+        sink = progress_sink("-".join(filter(None, [self.name, current_label()])))
+        with Progress(self.name, current_label(), len(shards), sink) as progress:
+            for shard, inputs in shards.items():
+                if not (work.folder / "parts" / f"{shard}.parquet").is_file():
+                    self._compute_shard(work, shard, inputs)
+                progress.advance()
+        kept = [row for shard in shards for row in read_rows(work.folder / "parts" / f"{shard}.parquet", self.record)]
+        refused = [
+            row for shard in shards for row in read_rows(work.folder / "parts" / f"{shard}.rejected.parquet", Rejected)
+        ]
+        check_result(self.name, work.config, kept, refused)
+        write_rows(work.folder / "rejected.parquet", refused)
+        write_rows(work.folder / "records.parquet", kept)
+        result = Dataset(self.record, work.folder, kept)
+        self._draw(work, result)
+        self._manifest(work, result, refused, len(shards)).save(work.folder)
+
+    def _compute_shard(self, work: Work, shard: str, inputs: dict[str, Any]) -> None:
+        """Run the body for one shard; its part appears by one rename, after everything it names is written."""
+        started = time.monotonic()
+        kept: list[B] = []
+        refused: list[Rejected] = []
+        for row in self.body(work.folder / "files", **inputs, config=work.config):  # type: ignore[arg-type, call-arg]
+            if isinstance(row, Rejected):
+                refused.append(row.model_copy(update={"shard": shard}))
+            else:
+                kept.append(row)
+        write_rows(work.folder / "parts" / f"{shard}.rejected.parquet", refused)
+        write_rows(work.folder / "parts" / f"{shard}.parquet", kept)
+        entry = {"shard": shard, "kept": len(kept), "rejected": len(refused), "seconds": time.monotonic() - started}
+        with (work.folder / "journal.jsonl").open("ab") as journal:
+            journal.write(canonical_json(entry) + b"\n")
+
+    def _shards(self, inputs: dict[str, Any]) -> dict[str, dict[str, Any]]:
+        """Return the inputs of each shard; datasets that have the field are cut to the shard, others go in whole."""
+        first = next(iter(inputs), None)
+        if self.by is None or first is None:
+            return {"all": inputs}
+        if not isinstance(inputs[first], Dataset):
+            return {f"{n:04}": {**inputs, first: (path,)} for n, path in enumerate(inputs[first])}
+        cut = {name: d for name, d in inputs.items() if isinstance(d, Dataset) and self.by in d.record.model_fields}
+        groups = {name: dataset.groups(self.by) for name, dataset in cut.items()}
+        empty = {name: dataset.select(lambda _: False) for name, dataset in cut.items()}
+        return {
+            shard.replace(":", "-"): {**inputs, **{name: groups[name].get(shard, empty[name]) for name in cut}}
+            for shard in groups[first]
+        }
+
+    def _draw(self, work: Work, result: Dataset[B]) -> None:
+        if self.sheet is not None and (picture := self.sheet(result, *work.inputs.values())) is not None:
+            beside = work.folder / "sheet.part"
+            picture.convert("RGB").save(beside, format="JPEG", quality=82)
+            beside.replace(work.folder / "sheet.jpg")
+
+    def _manifest(self, work: Work, result: Dataset[B], refused: list[Rejected], shards: int) -> Manifest:
+        reasons = [row.reason for row in refused]
+        return Manifest(
+            stage=self.name,
+            version=self.version,
+            digest=work.digest,
+            content_digest=result.content_digest,
+            record=self.record.__name__,
+            inputs={name: digest_of(value) for name, value in work.inputs.items()},
+            config=cast("dict[str, Any]", content_of(work.config)),
+            versions=package_versions(),
+            counts=Counts(
+                kept=len(result), rejected={reason: reasons.count(reason) for reason in sorted(set(reasons))}
+            ),
+            shards=shards,
+            seconds=round(journal_seconds(work.folder), 3),
+            finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+
+def check_result(name: str, config: StageConfig, kept: list[B], refused: list[Rejected]) -> None:
+    """Refuse a result that would only fail later.
+
+    Raises:
+        StageFault: no rows though the configuration asks for some, or too large a share was refused.
+        ValueError: two rows share an id.
+    """
+    if len({row.id for row in kept}) != len(kept):
+        message = f"{name}: two rows share an id; ids are derived from the parent's and must be unique"
+        raise ValueError(message)
+    reasons = ", ".join(sorted({row.reason for row in refused})) or "nothing was refused, nothing was found"
+    if not kept and not config.may_be_empty:
+        message = f"{name}: nothing was kept of {len(refused)} refused items ({reasons}). "
+        raise StageFault(message + f"Loosen the rule under `{name}:`, or set `{name}: {{may_be_empty: true}}`")
+    share = len(refused) / max(1, len(refused) + len(kept))
+    if share > config.max_rejected_share:
+        message = f"{name}: {share:.0%} of the items were refused ({reasons}), above `max_rejected_share` = "
+        raise StageFault(
+            message + f"{config.max_rejected_share:.0%}. Look at its rejected.parquet, loosen the rule or the limit"
+        )
+
+
+def journal_seconds(folder: Path) -> float:
+    """Return the seconds that the finished shards took, over all sessions."""
+    lines = (
+        (folder / "journal.jsonl").read_text(encoding="utf-8").splitlines()
+        if (folder / "journal.jsonl").exists()
+        else []
+    )
+    return float(sum(json.loads(line)["seconds"] for line in lines))
+
+
+def _datasets(inputs: dict[str, Any]) -> list[Dataset[Any]]:
+    flat = [each for value in inputs.values() for each in (value if isinstance(value, tuple) else (value,))]
+    return [value for value in flat if isinstance(value, Dataset)]
