@@ -61,7 +61,7 @@ class ClusterPlacesConfig(StageConfig):
     min_cluster_size: int = Field(default=4, ge=2, description="plates; HDBSCAN")
     min_samples: int = Field(default=2, ge=1, description="HDBSCAN; larger calls more plates noise")
     merge_similarity: float = Field(default=0.75, ge=-1, le=1, description="mean cosine at which two groups are one")
-    min_similarity: float = Field(default=0.6, ge=-1, le=1, description="cosine to a reference that names a cluster")
+    min_similarity: float = Field(default=0.75, ge=-1, le=1, description="cosine to a reference that names a cluster")
     references: dict[str, tuple[Path, ...]] = Field(
         default_factory=dict, description="pictures of a place, by its name"
     )
@@ -75,7 +75,7 @@ class IdentifyCharactersConfig(StageConfig):
     min_cluster_size: int = Field(default=4, ge=2, description="crops; HDBSCAN")
     min_samples: int = Field(default=2, ge=1, description="HDBSCAN; larger calls more crops noise")
     merge_similarity: float = Field(default=0.75, ge=-1, le=1, description="mean cosine at which two groups are one")
-    min_similarity: float = Field(default=0.6, ge=-1, le=1, description="cosine to a reference that names a cluster")
+    min_similarity: float = Field(default=0.75, ge=-1, le=1, description="cosine to a reference that names a cluster")
     references: dict[str, tuple[Path, ...]] = Field(
         default_factory=dict, description="pictures of a character, by its name"
     )

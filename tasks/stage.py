@@ -111,7 +111,7 @@ class Stage(Generic[P, B]):
         """Wrap this call as a Prefect task that takes the body's own parameters, so that the graph has its edges."""
         label = "-".join(filter(None, [self.name.replace("_", "-"), current_label()]))
 
-        def run(**_: object) -> Dataset[B]:
+        def run(*_: object, **__: object) -> Dataset[B]:
             result = self._finish(work)
             publish_result(label, work.folder, reused=reused)
             return result

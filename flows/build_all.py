@@ -1,0 +1,36 @@
+"""Film in, all LoRAs of the project and their composition test out."""
+
+from pathlib import Path
+
+from prefect import flow
+
+from data_contracts.project_file import load_project
+from flows.base_model import base_model
+from flows.film_facts import see_cast, see_scenery
+from flows.lora_steps import make_lora
+from flows.preflight import preflight
+from flows.reported_run import reported_run
+from tasks.compose_loras import compose_loras
+
+
+@flow(name="build-all", flow_run_name="all-of-{config}")
+def build_all(config: Path, changes: dict[str, str] | None = None) -> Path:
+    """Build every LoRA of a project, stack them, and write the report; finished stages are reused.
+
+    Args:
+        config: the project file.
+        changes: values that replace the file's, by dotted key.
+
+    Returns:
+        The report.
+    """
+    project = load_project(config, changes)
+    preflight(project, list(project.loras))
+    with reported_run(project, "all") as report:
+        base = base_model(project)
+        scenery = see_scenery(project)
+        with_cast = any(plan.type != "background" for plan in project.loras.values())
+        cast = see_cast(project, scenery) if with_cast else None
+        loras = tuple(make_lora(project, name, base, scenery, cast) for name in project.loras)
+        compose_loras(project.workspace, loras, base, project.compose_loras)
+    return report.path

@@ -1,0 +1,17 @@
+"""All LoRAs of a project stacked on one another: what is missing is built, what is finished is reused."""
+
+from pathlib import Path
+
+from prefect import flow
+
+from flows.build_all import build_all
+
+
+@flow(name="composition-test", flow_run_name="stack-of-{config}")
+def composition_test(config: Path, changes: dict[str, str] | None = None) -> Path:
+    """Test the stack of all LoRAs of a project; LoRAs that are missing are built first.
+
+    Returns:
+        The report.
+    """
+    return build_all.fn(config, changes)

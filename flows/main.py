@@ -1,0 +1,228 @@
+"""The command line."""
+
+import logging
+import os
+import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+
+from data_contracts.faults import InputFault, StageFault
+
+app = typer.Typer(
+    name="reel2lora",
+    help="A film goes in; LoRAs of its characters, places, poses and expressions come out, proven stacked.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+)
+Config = Annotated[Path, typer.Argument(help="A project file, such as configs/luca.yaml.")]
+Changes = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the project file, by dotted key; repeatable."),
+]
+Allowed = Annotated[
+    list[Path] | None,
+    typer.Option("--allow-folder", help="A folder outside the project that its paths may point into; repeatable."),
+]
+
+
+def main() -> None:
+    """Run the command line; exit code 2 for wrong use, 1 for failure."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(message)s", handlers=[RichHandler(console=Console(stderr=True), show_path=False)]
+    )
+    for chatty in ("httpx", "httpcore", "alembic", "asyncio"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    try:
+        app()
+    except (InputFault, StageFault) as fault:
+        print(f"reel2lora: {fault}", file=sys.stderr)
+        sys.exit(fault.exit_code)
+    except KeyboardInterrupt:
+        print("reel2lora: stopped. Finished parts are kept; the same command goes on from them.", file=sys.stderr)
+        sys.exit(130)
+
+
+@app.command()
+def run(
+    config: Config,
+    lora: Annotated[
+        str, typer.Option(help="Only this LoRA of the project; without it, all of them and the stack.")
+    ] = "",
+    changes: Changes = None,
+    allow_folder: Allowed = None,
+) -> None:
+    """Run a project to its report: what is finished is reused, what was interrupted goes on.
+
+    Prefect's server is used where one runs (`reel2lora up`); otherwise the run brings its own for as long as it takes.
+    """
+    allow(allow_folder)
+    values = parsed(changes)
+    check(config, lora, values)
+    with use_prefect():
+        if lora:
+            from flows.build_lora import build_lora  # noqa: PLC0415
+
+            report = build_lora(config.resolve(), lora, values)
+        else:
+            from flows.build_all import build_all  # noqa: PLC0415
+
+            report = build_all(config.resolve(), values)
+    print(f"report: {shown(report)}")
+
+
+def check(config: Path, lora: str, values: dict[str, str]) -> None:
+    """Refuse what cannot work before a server is started for it."""
+    from data_contracts.project_file import load_project  # noqa: PLC0415
+    from flows.preflight import preflight  # noqa: PLC0415
+
+    project = load_project(config, values)
+    preflight(project, [lora] if lora else list(project.loras))
+
+
+@app.command()
+def up(
+    config: Config = Path("configs/luca.yaml"),
+    host: Annotated[
+        str, typer.Option(help="Address of the server; other than loopback only with a password.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the server.")] = 4200,
+    allow_folder: Allowed = None,
+) -> None:
+    """Serve a project's deployments, with Prefect's server and UI where none runs yet, until Ctrl-C."""
+    allow(allow_folder)
+    from flows.serving import serve_project  # noqa: PLC0415
+
+    serve_project(config.resolve(), host, port)
+
+
+@app.command()
+def status(config: Config) -> None:
+    """List the latest run's stages: how many items each kept and refused, reused or computed, and unfinished work."""
+    from flows.inspect_runs import print_status  # noqa: PLC0415
+
+    print_status(project_workspace(config))
+
+
+@app.command()
+def show(config: Config, stage: Annotated[str, typer.Argument(help="A stage, such as segment_layers.")]) -> None:
+    """Show what a stage of the latest run kept and refused, and where its contact sheet is."""
+    from flows.inspect_runs import print_stage  # noqa: PLC0415
+
+    print_stage(project_workspace(config), stage)
+
+
+@app.command()
+def rerun(
+    config: Config,
+    stage: Annotated[str, typer.Argument(help="A stage, such as segment_layers.")],
+    lora: Annotated[str, typer.Option(help="Drop it for this LoRA only.")] = "",
+    changes: Changes = None,
+    allow_folder: Allowed = None,
+) -> None:
+    """Drop a stage's result and all that follows from it, then run the project again."""
+    allow(allow_folder)
+    from flows.inspect_runs import drop_stage  # noqa: PLC0415
+
+    for name in drop_stage(project_workspace(config), stage, lora):
+        print(f"dropped {name}")
+    run(config, "", changes, allow_folder)
+
+
+@app.command()
+def trace(config: Config, lora: Annotated[str, typer.Argument(help="The name of a LoRA.")]) -> None:
+    """Say which seconds and frames of which films a LoRA has learnt from."""
+    from flows.inspect_runs import print_trace  # noqa: PLC0415
+
+    print_trace(project_workspace(config), lora)
+
+
+@app.command()
+def measure(
+    config: Config,
+    truth: Annotated[Path, typer.Option(help="A folder with truth.jsonl, masks/ and plates/.")],
+    require: Annotated[
+        list[str] | None, typer.Option(help="Fail unless this holds, such as 'shots_f1>=1.0'; repeatable.")
+    ] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")] = None,
+) -> None:
+    """Measure the latest run against a film's exact truth: shots, masks, names, places, actions, plates."""
+    from flows.inspect_runs import latest_run  # noqa: PLC0415
+    from flows.measure import check_requirements, print_measures  # noqa: PLC0415
+    from flows.measure import measure as measured  # noqa: PLC0415
+
+    workspace = project_workspace(config)
+    figures = measured(workspace, latest_run(workspace), truth)
+    print_measures(figures)
+    if json_file:
+        json_file.write_text(figures.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    if failures := check_requirements(figures, require or []):
+        raise StageFault("\n".join(failures))
+
+
+@app.command()
+def doctor(config: Config = Path("configs/luca.yaml")) -> None:
+    """Say which backends the project needs, whether their weights are here, and what to do where they are not."""
+    from flows.doctor import print_doctor  # noqa: PLC0415
+
+    print_doctor(config)
+
+
+@app.command()
+def clean(
+    config: Config,
+    keep_last: Annotated[bool, typer.Option("--keep-last", help="Keep what the latest finished run used.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete everything without asking.")] = False,
+) -> None:
+    """Delete results from a project's workspace."""
+    from flows.inspect_runs import clean_workspace  # noqa: PLC0415
+
+    if not keep_last and not yes:
+        typer.confirm("Delete every result of this workspace? (--keep-last keeps those of the latest run)", abort=True)
+    freed = clean_workspace(project_workspace(config), keep_last=keep_last)
+    print(f"freed {freed / 1e6:.1f} MB")
+
+
+def parsed(changes: list[str] | None) -> dict[str, str]:
+    """Return `KEY=VALUE` texts as a mapping."""
+    pairs = [change.partition("=") for change in changes or []]
+    for key, equals, value in pairs:
+        if not key or not equals:
+            message = f"--set {key}{equals}{value}: should be KEY=VALUE, such as loras.luca.train.steps=300"
+            raise InputFault(message)
+    return {key: value for key, _, value in pairs}
+
+
+def allow(folders: list[Path] | None) -> None:
+    """Let the project's paths point into `folders`, in this process and its children."""
+    from data_contracts.project_file import ALLOW_VARIABLE  # noqa: PLC0415
+
+    if folders:
+        old = os.environ.get(ALLOW_VARIABLE, "").split(os.pathsep)
+        os.environ[ALLOW_VARIABLE] = os.pathsep.join(filter(None, [*old, *(str(f.resolve()) for f in folders)]))
+
+
+def project_workspace(config: Path) -> Path:
+    """Return the workspace of a project file."""
+    from data_contracts.project_file import load_project  # noqa: PLC0415
+
+    return load_project(config).workspace
+
+
+def use_prefect() -> AbstractContextManager[str]:
+    """Return what points Prefect at the running server, or at one that lives as long as this run."""
+    from flows.serving import running_server  # noqa: PLC0415
+
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    return running_server()
+
+
+def shown(path: Path) -> str:
+    """Return a path as a person would type it from here."""
+    return os.path.relpath(path)

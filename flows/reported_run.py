@@ -1,0 +1,45 @@
+"""A run that leaves a record and a report, however it ends."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from prefect.artifacts import create_link_artifact
+from prefect.context import FlowRunContext
+
+from data_contracts.project import Project
+from flows.report import write_report
+from tasks.guard import disk_faults
+from tasks.run_record import recorded_run
+
+
+@dataclass
+class Report:
+    """Where the report of a run is; `path` is known once the run has ended."""
+
+    path: Path = field(default_factory=Path)
+
+
+@contextmanager
+def reported_run(project: Project, what: str) -> Iterator[Report]:
+    """Record the stages used inside and write the report afterwards, of a failed run too."""
+    report = Report()
+    with disk_faults("the run's record", project.workspace):
+        project.workspace.mkdir(parents=True, exist_ok=True)
+    run = None
+    try:
+        with recorded_run(project.workspace, project.name) as run:
+            yield report
+    finally:
+        if run is not None:
+            report.path = write_report(project.workspace, run, f"{project.name}: {what}")
+            publish(report.path, project.name)
+
+
+def publish(path: Path, name: str) -> None:
+    """Show where the report is in Prefect's UI."""
+    if FlowRunContext.get() is not None:
+        create_link_artifact(
+            link=path.as_uri(), link_text="report.html", key=f"{name}-report", description="The report"
+        )

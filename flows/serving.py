@@ -1,0 +1,122 @@
+"""`reel2lora up`: Prefect's server where none runs, and all deployments of a project served from this process."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from data_contracts.faults import InputFault, StageFault
+from data_contracts.project_file import load_project
+from tasks.progress import logger
+
+LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+START_S = 120.0
+API_VARIABLE = "PREFECT_API_URL"
+DEFAULT_API = "http://127.0.0.1:4200/api"
+
+
+def api_url() -> str:
+    """Return the server's address: the environment's, else the one that prefect.toml names."""
+    return os.environ.get(API_VARIABLE) or DEFAULT_API
+
+
+def is_up(api: str) -> bool:
+    """Tell whether a Prefect server answers."""
+    try:
+        with urllib.request.urlopen(f"{api}/health", timeout=2) as answer:  # noqa: S310  the user's own server
+            return bool(answer.status == 200)  # noqa: PLR2004
+    except (urllib.error.URLError, TimeoutError, ConnectionError):
+        return False
+
+
+@contextmanager
+def running_server() -> Iterator[str]:
+    """Point this process's Prefect at a running server, or at one of its own, whose UI lives as long as the run."""
+    address = urlsplit(api_url())
+    with server(address.hostname or "127.0.0.1", address.port or 4200) as api:
+        os.environ[API_VARIABLE] = api
+        os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+        os.environ["DO_NOT_TRACK"] = "1"
+        logger.info("watch it in Prefect's UI: %s", api.removesuffix("/api"))
+        yield api
+
+
+def serve_project(config: Path, host: str, port: int) -> None:
+    """Serve a project's deployments until SIGINT or SIGTERM; the server goes with them if it was started here."""
+    project = load_project(config)
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    with server(host, port) as api:
+        os.environ[API_VARIABLE] = api
+        from prefect import serve  # noqa: PLC0415  it reads the address when it is imported
+        from prefect.settings import PREFECT_RUNNER_POLL_FREQUENCY, temporary_settings  # noqa: PLC0415
+
+        from flows.deployments import deployments_of  # noqa: PLC0415
+
+        found = deployments_of(project, config)
+        print(f"Prefect's UI: {api.removesuffix('/api')}")
+        for each in found:
+            print(f"  prefect deployment run {each.name}")
+        print("Ctrl-C stops serving.", flush=True)
+        with temporary_settings({PREFECT_RUNNER_POLL_FREQUENCY: 2}):
+            serve(*found, print_starting_message=False, limit=1)
+
+
+@contextmanager
+def server(host: str, port: int) -> Iterator[str]:
+    """Yield the address of a running server; start one where none answers, and stop that one afterwards.
+
+    Raises:
+        InputFault: the address is open to other machines and no password is set.
+        StageFault: the server did not come up.
+    """
+    api = os.environ.get(API_VARIABLE) or f"http://{host}:{port}/api"
+    if is_up(api):
+        yield api
+        return
+    if os.environ.get(API_VARIABLE) and urlsplit(api).hostname not in LOOPBACK:
+        message = (
+            f"no Prefect server answers at {api}, which {API_VARIABLE} names: start it there, or unset {API_VARIABLE}"
+        )
+        raise InputFault(message)
+    if host not in LOOPBACK and not os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):
+        message = f"--host {host} opens the server to other machines, who could start runs: set a password in "
+        raise InputFault(message + "PREFECT_SERVER_API_AUTH_STRING (and PREFECT_API_AUTH_STRING for clients) first")
+    ui = f"http://{host}:{port}"
+    environment = {
+        **os.environ,
+        "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ui,
+        "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_UI_API_URL": f"{ui}/api",
+        "DO_NOT_TRACK": "1",
+        API_VARIABLE: f"{ui}/api",
+    }
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(port)]
+    child = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
+        wait_until_up(f"{ui}/api", child)
+        yield f"{ui}/api"
+    finally:
+        child.terminate()
+        try:
+            child.wait(15)
+        except subprocess.TimeoutExpired:
+            child.kill()
+
+
+def wait_until_up(api: str, child: "subprocess.Popen[bytes]") -> None:
+    """Wait for the server's first answer."""
+    deadline = time.monotonic() + START_S
+    while not is_up(api):
+        if child.poll() is not None or time.monotonic() > deadline:
+            message = f"Prefect's server did not come up at {api}: is its port taken? Try `reel2lora up --port 4201`"
+            raise StageFault(message)
+        time.sleep(0.3)

@@ -1,0 +1,81 @@
+"""Draw pictures with stacks of LoRAs: `python -m models.diffusion.generate REQUEST.json`.
+
+One PNG for each variant, prompt and seed. Those that exist are kept, so that the same command goes on where it stopped.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+
+import torch
+
+from data_contracts.generation import GenerateRequest, Variant, picture_name
+from models.child import Stopped, emit, run_child, stop_requested
+from models.diffusion import sd15
+from models.diffusion.lora_stack import add_lora, set_lora_weights
+from models.pictures import encode_png
+
+Cell = tuple[int, int]  # the number of the prompt, the seed
+
+
+def generate(request_file: Path) -> None:
+    """Draw the pictures that the request asks for and that are not there yet.
+
+    Pictures are always grouped in the same batches, whichever exist: a different batch size rounds differently.
+
+    Raises:
+        InputFault: the base model or a LoRA does not fit, or a prompt is too long.
+        Stopped: SIGTERM came; finished pictures stay.
+    """
+    request = GenerateRequest.model_validate_json(request_file.read_text(encoding="utf-8"))
+    torch.set_num_threads(request.threads or os.cpu_count() or 1)
+    request.output.mkdir(parents=True, exist_ok=True)
+    total = len(request.variants) * len(request.prompts) * len(request.seeds)
+    waiting = [(variant, batch) for variant, batch in _batches(request) if _missing(request, variant, batch)]
+    done = total - sum(len(_missing(request, variant, batch)) for variant, batch in waiting)
+    emit("progress", pictures=done, of=total)
+    if waiting:
+        model = sd15.load(request.base, request.precision)
+        for lora in request.loras:
+            add_lora(model, lora.path, lora.name)
+    for variant, batch in waiting:
+        if stop_requested():
+            message = f"stopped, {done} of {total} pictures are drawn: the same command goes on from there"
+            raise Stopped(message)
+        for path in _draw(model, request, variant, batch):
+            done += 1
+            emit("picture", image=str(path), pictures=done, of=total)
+    emit("done", pictures=total, folder=str(request.output))
+
+
+def _batches(request: GenerateRequest) -> Iterator[tuple[Variant, list[Cell]]]:
+    for variant in request.variants:
+        cells = list(product(range(len(request.prompts)), request.seeds))
+        for start in range(0, len(cells), request.batch):
+            yield variant, cells[start : start + request.batch]
+
+
+def _missing(request: GenerateRequest, variant: Variant, batch: list[Cell]) -> list[Cell]:
+    return [cell for cell in batch if not (request.output / picture_name(variant.name, *cell)).exists()]
+
+
+def _draw(model: sd15.StableDiffusion, request: GenerateRequest, variant: Variant, batch: list[Cell]) -> Iterator[Path]:
+    """Draw one batch; write, and yield, the pictures that were missing."""
+    set_lora_weights(model, variant.weights)
+    drawing = sd15.Drawing(request.steps, request.guidance, request.size)
+    prompts = [request.prompts[prompt] for prompt, _ in batch]
+    pictures = sd15.sample(model, prompts, request.negative_prompt, [seed for _, seed in batch], drawing)
+    missing = _missing(request, variant, batch)
+    for cell, picture in zip(batch, pictures, strict=True):
+        if cell in missing:
+            path = request.output / picture_name(variant.name, *cell)
+            beside = path.with_name(path.name + ".part")
+            beside.write_bytes(encode_png(picture))
+            beside.replace(path)
+            yield path
+
+
+if __name__ == "__main__":
+    sys.exit(run_child(generate))

@@ -1,0 +1,123 @@
+"""Adapters inside the networks: fresh ones to train, and LoRA files stacked with weights."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
+from peft.tuners.lora import LoraLayer
+
+from data_contracts.faults import InputFault
+from models.diffusion.lora_file import LoraModule, load_kohya
+from models.diffusion.sd15 import StableDiffusion
+
+# The layers that kohya's sd-scripts trains: every linear layer and 1x1 convolution of the transformer blocks.
+UNET_LAYERS = r".*\.attentions\.\d+\.(proj_in|proj_out|.*\.(to_q|to_k|to_v|to_out\.0|ff\.net\.0\.proj|ff\.net\.2))"
+TEXT_ENCODER_LAYERS = r".*\.layers\.\d+\..*\.?(q_proj|k_proj|v_proj|out_proj|fc1|fc2)"
+
+
+def add_fresh_adapter(network: torch.nn.Module, layers: str, name: str, rank: int, alpha: float) -> None:
+    """Add a trainable LoRA, float32, to the layers of `network` that match; at first it changes nothing.
+
+    Its start is drawn from torch's global generator: seed that before.
+    """
+    inject_adapter_in_model(
+        LoraConfig(
+            r=rank,
+            lora_alpha=alpha,  # type: ignore[arg-type]
+            target_modules=layers,
+        ),
+        network,
+        adapter_name=name,
+    )
+    for parameter in adapter_parameters(network, name).values():
+        parameter.data = parameter.data.float()
+        parameter.requires_grad = True
+
+
+def adapter_parameters(network: torch.nn.Module, name: str) -> dict[str, torch.nn.Parameter]:
+    """Return the parameters of the adapter `name` by their full name, in the network's order."""
+    marks = (f".lora_A.{name}.", f".lora_B.{name}.")
+    return {key: value for key, value in network.named_parameters() if any(mark in key for mark in marks)}
+
+
+def adapter_state(network: torch.nn.Module, name: str) -> dict[str, torch.Tensor]:
+    """Return the adapter's tensors in PEFT's format: `….lora_A.weight`, `….lora_B.weight`."""
+    state: dict[str, torch.Tensor] = get_peft_model_state_dict(network, adapter_name=name)
+    return state
+
+
+def add_lora(model: StableDiffusion, path: Path, name: str) -> None:
+    """Add the LoRA file `path` to the networks as `name`, of weight 0 until `set_lora_weights` says otherwise.
+
+    Raises:
+        InputFault: the file is no LoRA of SD 1.x, or was made for a base model of other layers.
+    """
+    weights = load_kohya(path)
+    _inject(model.unet, weights.unet, path, name)
+    _inject(model.text_encoder, weights.text_encoder, path, name)
+
+
+def set_lora_weights(model: StableDiffusion, weights: Mapping[str, float]) -> None:
+    """Stack the added LoRAs named in `weights`, each times its weight; all others are off.
+
+    Raises:
+        ValueError: a LoRA was not added.
+    """
+    active = {name: weight for name, weight in weights.items() if weight != 0}
+    known: set[str] = set()
+    for network in (model.unet, model.text_encoder):
+        for layer in (module for module in network.modules() if isinstance(module, LoraLayer)):
+            names = set(layer.lora_A)
+            known |= names
+            layer.enable_adapters(enabled=bool(active))
+            if active:
+                layer.set_adapter([name for name in active if name in names], inference_mode=True)
+            for name in set(active) & names:
+                layer.set_scale(name, active[name])
+    if missing := sorted(set(weights) - known):
+        message = f"LoRA {missing[0]!r} has a weight but was not added; there are {sorted(known)}"
+        raise ValueError(message)
+
+
+def _inject(network: torch.nn.Module, modules: Mapping[str, LoraModule], path: Path, name: str) -> None:
+    if not modules:
+        return
+    layers = {key.removeprefix("text_model.").replace(".", "_"): key for key in _layer_names(network)}
+    if missing := sorted(set(modules) - set(layers)):
+        message = f"{path} changes {missing[0]}, which {type(network).__name__} lacks: it is for another base model"
+        raise InputFault(message)
+    named = {layers[key]: module for key, module in modules.items()}
+    first = next(iter(named.values()))
+    config = LoraConfig(
+        r=first.rank,
+        lora_alpha=first.alpha,  # type: ignore[arg-type]
+        rank_pattern={f"^{key}$": module.rank for key, module in named.items() if module.rank != first.rank},
+        alpha_pattern={f"^{key}$": module.alpha for key, module in named.items() if module.alpha != first.alpha},
+        target_modules=list(named),
+    )
+    inject_adapter_in_model(config, network, adapter_name=name)
+    state = {f"{key}.lora_A.weight": module.down for key, module in named.items()}
+    state |= {f"{key}.lora_B.weight": module.up for key, module in named.items()}
+    _check_shapes(network, state, path, name)
+    set_peft_model_state_dict(network, state, adapter_name=name)
+    for parameter in adapter_parameters(network, name).values():
+        parameter.requires_grad = False
+    for module in network.modules():
+        if isinstance(module, LoraLayer):
+            module.enable_adapters(enabled=False)
+
+
+def _layer_names(network: torch.nn.Module) -> list[str]:
+    """Return the layers' own names, whether or not adapters already wrap them."""
+    kinds = (torch.nn.Linear, torch.nn.Conv2d, LoraLayer)
+    found = (key for key, module in network.named_modules() if isinstance(module, kinds) and ".lora_" not in key)
+    return [key for key in found if not key.endswith(".base_layer")]
+
+
+def _check_shapes(network: torch.nn.Module, state: Mapping[str, torch.Tensor], path: Path, name: str) -> None:
+    expected = adapter_state(network, name)
+    for key, value in state.items():
+        if expected[key].shape != value.shape:
+            message = f"{path}: {key} is {tuple(value.shape)}, the base model needs {tuple(expected[key].shape)}"
+            raise InputFault(message)

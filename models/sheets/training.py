@@ -1,0 +1,89 @@
+"""The sheet of a trained LoRA: its loss, and what it drew while it learnt."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+from PIL import Image
+
+from data_contracts.dataset import Dataset
+from data_contracts.records import LoraFile
+from models.sheets.drawing import PAPER, Picture, Size, fit, read
+from models.sheets.generated import BANNER
+from models.sheets.page import CONTENT, WIDTH, Page, Section, Tile, draw_page
+
+CURVE: Size = (CONTENT, 360)
+
+
+def lora_sheet(loras: Dataset[LoraFile], *inputs: object) -> Picture | None:  # noqa: ARG001  a sheet is given all
+    """Show the loss curve of each LoRA, raw and smoothed, and below it its training samples by step."""
+    parts = [part for row in loras for part in _parts(loras, row)]
+    if not parts:
+        return None
+    sheet = Image.new("RGB", (WIDTH, sum(part.height for part in parts)), PAPER)
+    y = 0
+    for part in parts:
+        sheet.paste(part, (0, y))
+        y += part.height
+    return sheet
+
+
+def read_loss(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return steps and losses of a log of JSON lines."""
+    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    return np.array([line["step"] for line in lines], float), np.array([line["loss"] for line in lines], float)
+
+
+def smooth(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
+    """Return the mean of the last `window` values at each place, of fewer at the start."""
+    sums = np.concatenate([[0.0], np.cumsum(values)])
+    last = np.arange(1, len(values) + 1)
+    first = np.maximum(0, last - window)
+    return np.asarray((sums[last] - sums[first]) / (last - first))
+
+
+def loss_curve(steps: NDArray[np.float64], losses: NDArray[np.float64], size: Size = CURVE) -> Picture:
+    """Plot a loss, `(size[1], size[0], 3)` RGB uint8."""
+    figure = Figure(figsize=(size[0] / 100, size[1] / 100), dpi=100, layout="constrained")
+    canvas = FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    window = max(1, len(losses) // 20)
+    axes.plot(steps, losses, color="#b9c3d3", linewidth=0.8, label="each step")
+    axes.plot(steps, smooth(losses, window), color="#2176d6", linewidth=2, label=f"mean of the last {window} steps")
+    axes.set(xlabel="step", ylabel="loss")
+    axes.set_ylim(0, 1.1 * float(np.quantile(losses, 0.99)) if len(losses) and losses.max() > 0 else 1)
+    axes.grid(visible=True, color="#eef0f3")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, loc="upper right")
+    canvas.draw()  # type: ignore[no-untyped-call]
+    return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())  # type: ignore[no-untyped-call]
+
+
+def _parts(loras: Dataset[LoraFile], row: LoraFile) -> list[Picture]:
+    steps, losses = read_loss(loras.path(row.loss_log))
+    note = f"{row.type} · trigger “{row.trigger}” · {row.steps} steps · final loss {row.final_loss:.4f}"
+    banner = BANNER if row.random_base else ""
+    curve = Tile(lambda _: loss_curve(steps, losses))
+    head = draw_page(
+        Page(
+            f"LoRA {row.name}",
+            "loss curve",
+            note,
+            aspect=CURVE[1] / CURVE[0],
+            columns=(1,),
+            text_lines=0,
+            banner=banner,
+        ),
+        [Section([curve])],
+    )
+    samples = [
+        Tile(lambda size, name=name: fit(read(loras.path(name)), size), f"step {step}")  # type: ignore[misc]
+        for step, name in zip(row.sample_steps, row.samples, strict=True)
+    ]
+    tail = draw_page(
+        Page("Samples while training", "samples", "same prompt and seed", columns=(4, 5, 6)), [Section(samples)]
+    )
+    return [part for part in (head, tail) if part is not None]

@@ -1,0 +1,1 @@
+"""Films, cuts, and what a frame is worth."""

@@ -1,0 +1,112 @@
+"""Checkpoints: what a training run needs to go on as if it had never stopped.
+
+The adapter, the optimizer and the number of finished steps are all: learning rate, order, noise and timesteps are
+functions of the step. A checkpoint is a folder, written beside and renamed, so that one under its name is whole.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from data_contracts.faults import InputFault
+
+KEPT = 2
+
+
+@dataclass(frozen=True)
+class State:
+    """What changes while training."""
+
+    step: int  # finished optimizer steps
+    adapter: dict[str, torch.Tensor]
+    optimizer: dict[str, Any]
+
+
+def save_checkpoint(folder: Path, state: State, request_digest: str) -> Path:
+    """Write a checkpoint into `folder`, drop all but the last two, and return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"step-{state.step:06}"
+    beside = folder / f"{path.name}.part"
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir()
+    tensors = {name: value.detach().cpu().contiguous() for name, value in state.adapter.items()}
+    save_file(tensors, beside / "adapter.safetensors")
+    torch.save(state.optimizer, beside / "optimizer.pt")
+    content = {"step": state.step, "request": request_digest}
+    (beside / "state.json").write_text(json.dumps(content) + "\n", encoding="utf-8")
+    for file in sorted(beside.iterdir()):
+        _flush_to_disk(file)
+    shutil.rmtree(path, ignore_errors=True)
+    beside.replace(path)
+    for old in _checkpoints(folder)[:-KEPT]:
+        shutil.rmtree(old)
+    return path
+
+
+def load_checkpoint(folder: Path, request_digest: str) -> State | None:
+    """Return the latest checkpoint of `folder`, or None where there is none.
+
+    Raises:
+        InputFault: it belongs to another request: other settings, examples or base model.
+    """
+    found = _checkpoints(folder)
+    if not found:
+        return None
+    path = found[-1]
+    content = json.loads((path / "state.json").read_text(encoding="utf-8"))
+    if content["request"] != request_digest:
+        message = (
+            f"{path} belongs to a run with other settings, examples or base model: "
+            f"remove {folder}, or train into another output folder"
+        )
+        raise InputFault(message)
+    optimizer = torch.load(path / "optimizer.pt", map_location="cpu", weights_only=True)
+    return State(content["step"], load_file(path / "adapter.safetensors"), optimizer)
+
+
+class LossLog:
+    """The loss of every step as JSON lines; those after the checkpoint that a run resumes from are dropped."""
+
+    def __init__(self, path: Path, finished_steps: int) -> None:
+        self.path = path
+        kept = [entry for entry in self.entries() if entry["step"] <= finished_steps]
+        beside = path.with_name(path.name + ".part")
+        beside.write_text("".join(json.dumps(entry) + "\n" for entry in kept), encoding="utf-8")
+        beside.replace(path)
+
+    def append(self, step: int, loss: float, learning_rate: float) -> None:
+        """Add the line of one step."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps({"step": step, "loss": loss, "learning_rate": learning_rate}) + "\n")
+
+    def entries(self) -> Iterator[dict[str, float]]:
+        """Yield the whole lines; the last may have been cut off by a kill."""
+        if not self.path.is_file():
+            return
+        for line in self.path.read_text(encoding="utf-8").splitlines(keepends=True):
+            if line.endswith("\n"):
+                yield json.loads(line)
+
+    def final_loss(self) -> float:
+        """Return the mean loss of the last tenth of the steps."""
+        losses = [entry["loss"] for entry in self.entries()]
+        last = losses[-max(1, len(losses) // 10) :]
+        return sum(last) / len(last)
+
+
+def _checkpoints(folder: Path) -> list[Path]:
+    """Return the whole checkpoints of `folder`, the latest last."""
+    whole = (path for path in folder.glob("step-*") if path.name.removeprefix("step-").isdigit())
+    return sorted(whole, key=lambda path: int(path.name.removeprefix("step-")))
+
+
+def _flush_to_disk(file: Path) -> None:
+    with file.open("rb") as opened:
+        os.fsync(opened.fileno())

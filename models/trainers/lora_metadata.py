@@ -1,0 +1,64 @@
+"""What a LoRA file says of itself, so that other programs and people know what it is."""
+
+from data_contracts.training import TrainRequest
+
+SPECIFICATION = "1.0.0"
+
+
+def lora_metadata(request: TrainRequest, prediction_type: str) -> dict[str, str]:
+    """Return kohya's `ss_*`, Stability's `modelspec.*` and our `reel2lora.*` keys; no dates, so that bytes repeat.
+
+    `reel2lora.*` holds the request's own metadata and the training settings as JSON.
+    """
+    return {
+        **_kohya(request),
+        **_modelspec(request, prediction_type),
+        **{f"reel2lora.{key}": value for key, value in request.metadata.items()},
+        "reel2lora.settings": request.settings.model_dump_json(),
+        "reel2lora.trigger": request.trigger,
+    }
+
+
+def _kohya(request: TrainRequest) -> dict[str, str]:
+    settings = request.settings
+    values: dict[str, object] = {
+        "ss_output_name": request.name,
+        "ss_network_module": "networks.lora",
+        "ss_network_dim": settings.rank,
+        "ss_network_alpha": settings.alpha,
+        "ss_base_model_version": "sd_v1",
+        "ss_sd_model_name": request.base.name,
+        "ss_v2": False,
+        "ss_learning_rate": settings.learning_rate,
+        "ss_unet_lr": settings.learning_rate,
+        "ss_text_encoder_lr": settings.text_encoder_learning_rate or None,
+        "ss_lr_scheduler": settings.scheduler,
+        "ss_lr_warmup_steps": settings.warmup_steps,
+        "ss_optimizer": "torch.optim.adamw.AdamW",
+        "ss_max_train_steps": settings.steps,
+        "ss_steps": settings.steps,
+        "ss_num_train_images": sum(example.repeats for example in request.examples),
+        "ss_total_batch_size": settings.batch,
+        "ss_gradient_accumulation_steps": settings.accumulate,
+        "ss_gradient_checkpointing": settings.gradient_checkpointing,
+        "ss_resolution": f"({settings.resolution}, {settings.resolution})",
+        "ss_mixed_precision": "bf16" if settings.precision == "bfloat16" else "no",
+        "ss_min_snr_gamma": settings.min_snr_gamma or None,
+        "ss_noise_offset": settings.noise_offset or None,
+        "ss_caption_dropout_rate": settings.caption_dropout,
+        "ss_max_grad_norm": settings.max_gradient_norm,
+        "ss_seed": settings.seed,
+    }
+    return {key: str(value) for key, value in values.items()}
+
+
+def _modelspec(request: TrainRequest, prediction_type: str) -> dict[str, str]:
+    return {
+        "modelspec.sai_model_spec": SPECIFICATION,
+        "modelspec.architecture": "stable-diffusion-v1/lora",
+        "modelspec.implementation": "diffusers",
+        "modelspec.title": request.name,
+        "modelspec.trigger_phrase": request.trigger,
+        "modelspec.resolution": f"{request.settings.resolution}x{request.settings.resolution}",
+        "modelspec.prediction_type": "v" if prediction_type == "v_prediction" else prediction_type,
+    }

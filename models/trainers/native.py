@@ -1,0 +1,104 @@
+"""Train one LoRA of Stable Diffusion 1.x: `python -m models.trainers.native REQUEST.json`.
+
+Resumes by itself from the checkpoints in its output folder. On the CPU a run that was killed and resumed ends in the
+same bytes as one that was not. Latents are encoded once, and so are captions where the text encoder is not trained.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+import torch
+
+from data_contracts.digest import digest_of
+from data_contracts.training import TrainRequest
+from models.child import Stopped, emit, run_child, stop_requested
+from models.diffusion import sd15
+from models.diffusion.lora_file import LoraWeights, from_peft, save_kohya
+from models.pictures import encode_png
+from models.trainers.checkpoint import LossLog, State, load_checkpoint, save_checkpoint
+from models.trainers.examples import derived_seed, prepare
+from models.trainers.lora_metadata import lora_metadata
+from models.trainers.step import Adapter, Trainer
+
+# These decide what is watched while training, not what comes out of it: changing them need not restart a run.
+_WATCHING = {"checkpoint_every", "sample_every", "sample_prompts", "sample_steps", "sample_guidance"}
+
+
+def train(request_file: Path) -> None:
+    """Do what the request says, from the last checkpoint on.
+
+    Raises:
+        InputFault: the base model, an example or the checkpoints do not fit the request.
+        FloatingPointError: the loss is no longer a finite number.
+        Stopped: SIGTERM came; a checkpoint is saved.
+    """
+    request = TrainRequest.model_validate_json(request_file.read_text(encoding="utf-8"))
+    torch.set_num_threads(request.threads or os.cpu_count() or 1)
+    torch.use_deterministic_algorithms(mode=True, warn_only=True)
+    request.output.mkdir(parents=True, exist_ok=True)
+    digest = digest_of([request.base, list(request.examples), request.settings.model_dump(exclude=_WATCHING)])
+    saved = load_checkpoint(request.output / "checkpoints", digest)
+    model = sd15.load(request.base, request.settings.precision)
+    prepared = prepare(model, request.examples, request.settings)
+    trainer = Trainer(Adapter(model, request.settings), prepared, request.settings)
+    finished = 0
+    if saved is not None:
+        finished = saved.step
+        trainer.adapter.load(saved.adapter)
+        trainer.optimizer.load_state_dict(saved.optimizer)
+    log = LossLog(request.output / "loss.jsonl", finished)
+    _run(request, trainer, log, digest, finished)
+    lora = _write_lora(request, trainer.adapter)
+    emit("done", lora=str(lora), steps=request.settings.steps, final_loss=log.final_loss())
+
+
+def _run(request: TrainRequest, trainer: Trainer, log: LossLog, digest: str, finished: int) -> None:
+    settings = request.settings
+    kept = finished
+    for step in range(finished + 1, settings.steps + 1):
+        loss = trainer.step(step - 1)
+        log.append(step, loss, trainer.learning_rate)
+        emit("progress", step=step, steps=settings.steps, loss=loss)
+        if settings.sample_every and step % settings.sample_every == 0:
+            _sample(request, trainer, step)
+        stopping = stop_requested()
+        if stopping or step % settings.checkpoint_every == 0 or step == settings.steps:
+            state = State(step, trainer.adapter.tensors(), trainer.optimizer.state_dict())
+            path = save_checkpoint(request.output / "checkpoints", state, digest)
+            emit("checkpoint", step=step, path=str(path))
+            kept = step
+        if stopping:
+            message = f"stopped, step {kept} of {settings.steps} is saved: the same command goes on from there"
+            raise Stopped(message)
+
+
+def _sample(request: TrainRequest, trainer: Trainer, step: int) -> None:
+    """Draw the sample prompts with the adapter as it is, each from the same noise every time."""
+    settings = request.settings
+    drawing = sd15.Drawing(settings.sample_steps, settings.sample_guidance, settings.resolution)
+    folder = request.output / "samples"
+    folder.mkdir(exist_ok=True)
+    for number, prompt in enumerate(settings.sample_prompts):
+        if stop_requested():
+            return
+        words = prompt.replace("{trigger}", request.trigger)
+        seed = derived_seed(settings.seed, "sample", number)
+        picture = sd15.sample(trainer.adapter.model, [words], "", [seed], drawing)[0]
+        path = folder / f"step-{step:06}-{number}.png"
+        beside = path.with_name(path.name + ".part")
+        beside.write_bytes(encode_png(picture))
+        beside.replace(path)
+        emit("sample", step=step, image=str(path))
+
+
+def _write_lora(request: TrainRequest, adapter: Adapter) -> Path:
+    unet, text_encoder = (from_peft(state, request.settings.alpha) for state in adapter.peft_states())
+    metadata = lora_metadata(request, adapter.model.scheduler.config.prediction_type)
+    path = request.output / "lora.safetensors"
+    save_kohya(path, LoraWeights(unet, text_encoder, metadata))
+    return path
+
+
+if __name__ == "__main__":
+    sys.exit(run_child(train))

@@ -1,0 +1,43 @@
+"""Show what one LoRA does: the same prompts and seeds with it and without it."""
+
+from collections.abc import Iterator
+from itertools import product
+from pathlib import Path
+
+from data_contracts.dataset import Dataset
+from data_contracts.generation import Variant
+from data_contracts.records import Evaluation, LoraFile, LoraWeight, Rejected
+from data_contracts.stages import EvaluateLoraConfig
+from models.sheets import evaluation_sheet
+from models.shots.quality import sharpness
+from tasks.pictures_job import change, generate, keep_generated
+from tasks.stage import stage
+
+WITHOUT, WITH = "without", "with"
+
+
+@stage(Evaluation, version=1, sheet=evaluation_sheet)
+def evaluate_lora(
+    out: Path, loras: Dataset[LoraFile], base: Path, config: EvaluateLoraConfig
+) -> Iterator[Evaluation | Rejected]:
+    """Yield a picture without and one with the LoRA for each prompt and seed."""
+    (lora,) = loras.rows
+    prompts = tuple(prompt.replace("{trigger}", lora.trigger) for prompt in config.prompts)
+    weights = {WITHOUT: {}, WITH: {lora.name: config.weight}}
+    variants = tuple(Variant(name=name, weights=each) for name, each in weights.items())
+    generate(out.parent / "job", base, loras, variants, prompts, config)
+    for (number, prompt), seed in product(enumerate(prompts), config.seeds):
+        _, plain = keep_generated(out, WITHOUT, number, seed)
+        for variant in variants:
+            name, picture = keep_generated(out, variant.name, number, seed)
+            yield Evaluation(
+                id=f"{lora.name}:{number:02}:{seed}:{variant.name}",
+                variant=variant.name,
+                weights=tuple(LoraWeight(lora=each, weight=value) for each, value in variant.weights.items()),
+                prompt=prompt,
+                seed=seed,
+                image=name,
+                random_base=lora.random_base,
+                sharpness=round(sharpness(picture), 3),
+                changed=change(picture, plain),
+            )

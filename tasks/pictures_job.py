@@ -1,0 +1,80 @@
+"""Generating pictures in a child process, the same way for evaluation and composition."""
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from data_contracts.dataset import Dataset
+from data_contracts.generation import GenerateRequest, NamedLora, Variant, picture_name
+from data_contracts.records import LoraFile
+from models.pictures import Picture, keep_bytes, read_rgb
+from tasks.job import Event, run_job
+from tasks.progress import report_progress
+
+
+class SamplingConfig(Protocol):
+    """What evaluation and composition say of sampling."""
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """One picture each."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """Denoising steps."""
+        ...
+
+    @property
+    def guidance(self) -> float:
+        """Classifier-free guidance."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Pixels."""
+        ...
+
+
+def generate(  # noqa: PLR0913
+    job: Path,
+    base: Path,
+    loras: Dataset[LoraFile] | tuple[Dataset[LoraFile], ...],
+    variants: tuple[Variant, ...],
+    prompts: tuple[str, ...],
+    config: SamplingConfig,
+    negative_prompt: str = "",
+) -> None:
+    """Generate a picture for each variant, prompt and seed into `job/pictures`; those that are there stay."""
+    sets = (loras,) if isinstance(loras, Dataset) else loras
+    request = GenerateRequest(
+        base=base,
+        loras=tuple(NamedLora(name=lora.name, path=each.path(lora.weights)) for each in sets for lora in each),
+        variants=variants,
+        prompts=prompts,
+        negative_prompt=negative_prompt,
+        seeds=config.seeds,
+        steps=config.steps,
+        guidance=config.guidance,
+        size=config.size,
+        output=job / "pictures",
+    )
+    run_job("models.diffusion.generate", request, job, show_picture)
+
+
+def show_picture(event: Event) -> None:
+    """Show the generator's pictures as progress."""
+    if "of" in event:
+        report_progress(event["pictures"] / event["of"], f"picture {event['pictures']} of {event['of']}")
+
+
+def keep_generated(out: Path, variant: str, prompt: int, seed: int) -> tuple[str, Picture]:
+    """Move one generated picture into the dataset's files; return its name there and its pixels."""
+    path = out.parent / "job" / "pictures" / picture_name(variant, prompt, seed)
+    return keep_bytes(out, path.read_bytes(), "png"), read_rgb(path)
+
+
+def change(one: Picture, other: Picture) -> float:
+    """Return the mean absolute difference of two pictures, 0..255."""
+    return round(float(np.abs(one.astype(np.int16) - other).mean()), 4)

@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.pose import COCO_KEYPOINTS, isolate, load_pose_estimator
+from models.pose.actions import ACTIONS, TimedPose, label_actions
+from models.pose.skeleton import is_full_body, normalise, shot_size, view_of
+from tests.models.sample_film import Row, rows
+
+FRAME_SIZE = (288, 512)
+MIRRORED = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]
+
+
+@pytest.fixture(scope="module")
+def poses() -> dict[str, list[tuple[Row, np.ndarray]]]:
+    estimator = load_pose_estimator("blazepose")
+    found: dict[str, list[tuple[Row, np.ndarray]]] = {}
+    for shot in (2, 4, 12):
+        for row in rows(shot):
+            keypoints = estimator.estimate(isolate(row.image, row.alpha), row.box)
+            found.setdefault(row.track, []).append((row, keypoints))
+    return found
+
+
+def actions_of(track: list[tuple[Row, np.ndarray]]) -> list[str]:
+    return label_actions([TimedPose(row.time_s, keypoints, row.box) for row, keypoints in track])
+
+
+def test_legs_of_full_bodies_are_found(poses):
+    hits = []
+    for row, keypoints in poses["4-luca"] + poses["4-gia"] + poses["12-luca"]:
+        reach = 0.1 * (row.box[3] - row.box[1])
+        orders = (list(range(17)), MIRRORED)  # left and right are a coin toss in profile
+        errors = [np.linalg.norm(keypoints[order, :2] - row.keypoints[:, :2], axis=1) for order in orders]
+        hits.append(min(errors, key=lambda each: each.mean())[11:] < reach)
+    assert np.mean(hits) >= 0.9
+
+
+def test_busts_are_not_believed(poses):
+    busts = [keypoints[:, 2].mean() for _, keypoints in poses["2-luca"]]
+    bodies = [keypoints[:, 2].mean() for _, keypoints in poses["4-luca"] + poses["4-gia"]]
+    assert max(busts) < 0.2
+    assert min(bodies) > 0.5
+
+
+def test_actions_of_moving_characters(poses):
+    assert actions_of(poses["12-luca"]).count("running") >= 10
+    assert actions_of(poses["4-luca"]).count("jumping") >= 12
+    assert actions_of(poses["4-gia"]).count("waving") >= 12
+    assert set(actions_of(poses["2-luca"])) == {"unknown"}
+
+
+def test_views_and_shot_sizes(poses):
+    assert [view_of(keypoints) for _, keypoints in poses["4-gia"]].count("front") >= 12
+    assert [view_of(keypoints) for _, keypoints in poses["12-luca"]].count("profile") >= 9
+    assert {shot_size(keypoints, row.box, FRAME_SIZE) for row, keypoints in poses["2-luca"]} == {"close-up"}
+    assert {shot_size(keypoints, row.box, FRAME_SIZE) for row, keypoints in poses["4-luca"]} == {"full"}
+    assert all(is_full_body(keypoints, row.box) for row, keypoints in poses["4-gia"])
+
+
+def test_the_same_picture_gives_the_same_pose():
+    row = rows(12)[0]
+    one, other = (load_pose_estimator("blazepose").estimate(row.image, row.box) for _ in range(2))
+    assert one.tobytes() == other.tobytes()
+    assert one.shape == (len(COCO_KEYPOINTS), 3)
+    assert one.dtype == np.float32
+
+
+def test_an_empty_box_and_an_unknown_name_are_refused():
+    with pytest.raises(ValueError, match=r"box .* is empty"):
+        load_pose_estimator("blazepose").estimate(rows(12)[0].image, (5, 5, 5, 9))
+    with pytest.raises(ValueError, match="blazepose"):
+        load_pose_estimator("openpose")
+    with pytest.raises(ValueError, match="size of the frame"):
+        isolate(np.zeros((4, 4, 3), np.uint8), np.zeros((4, 5), np.uint8))
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.floats(-300, 300), st.floats(0.2, 5.0), st.integers(0, 2**31 - 1))
+def test_the_normal_form_forgets_place_and_size(shift, scale, seed):
+    keypoints = np.random.default_rng(seed).uniform(0, 200, (17, 3)).astype(np.float32)
+    keypoints[[5, 6], 1] -= 250  # a torso of some length
+    moved = keypoints.copy()
+    moved[:, :2] = moved[:, :2] * scale + shift
+    assert np.allclose(normalise(moved), normalise(keypoints), atol=1e-2)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 6), st.integers(0, 2**31 - 1))
+def test_any_track_gets_one_known_action_a_pose(length, seed):
+    random = np.random.default_rng(seed)
+    track = [
+        TimedPose(at / 3, random.uniform(0, 1, (17, 3)).astype(np.float32) * 200, (0.0, 0.0, 50.0, 150.0))
+        for at in range(length)
+    ]
+    labels = label_actions(track)
+    assert len(labels) == length
+    assert set(labels) <= set(ACTIONS)
