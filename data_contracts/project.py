@@ -61,6 +61,6 @@ class Project(Config):
     def _films_differ(self) -> "Project":
         names = [film.path.stem for film in self.films]
         if len(set(names)) != len(names):
-            message = f"two films are called {sorted(n for n in names if names.count(n) > 1)[0]!r}: rename one"
+            message = f"two films are called {min(n for n in names if names.count(n) > 1)!r}: rename one"
             raise ValueError(message)
         return self

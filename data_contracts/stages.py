@@ -1,7 +1,6 @@
 """The configuration of every stage: the keys of a project file, with their units, ranges and consequences."""
 
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field, field_validator
 
@@ -151,7 +150,7 @@ class ComposeLorasConfig(StageConfig):
     """The composition test: all LoRAs stacked, each alone, all but one, none."""
 
     weights: dict[LoraType, float] = Field(
-        default_factory=lambda: {"character": 1.0, "background": 0.8, "pose": 0.7, "expression": 0.6},
+        default={"character": 1.0, "background": 0.8, "pose": 0.7, "expression": 0.6},
         description="stacking weight by type",
     )
     prefix: str = Field(default="", description="words in front of the triggers")

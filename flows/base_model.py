@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from data_contracts.project import Project
-from models.diffusion.random_base import make_random_base
+from models.diffusion.base_marker import is_random
 from tasks.guard import disk_faults, one_writer
 
 
@@ -13,4 +13,8 @@ def base_model(project: Project) -> Path:
         return project.base
     folder = project.workspace / "base"
     with disk_faults("base model", project.workspace), one_writer("base model", folder):
-        return make_random_base(folder / "random")
+        if not is_random(folder / "random"):
+            from models.diffusion.random_base import make_random_base  # noqa: PLC0415  it imports all of diffusers
+
+            make_random_base(folder / "random")
+    return folder / "random"

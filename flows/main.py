@@ -226,3 +226,7 @@ def use_prefect() -> AbstractContextManager[str]:
 def shown(path: Path) -> str:
     """Return a path as a person would type it from here."""
     return os.path.relpath(path)
+
+
+if __name__ == "__main__":
+    main()

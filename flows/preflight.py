@@ -22,11 +22,8 @@ def preflight(project: Project, loras: list[str]) -> None:
     Raises:
         InputFault: every fault found, a line each.
     """
-    faults = [
-        f"loras: {name!r} is not in the project; there are {', '.join(project.loras)}"
-        for name in loras
-        if name not in project.loras
-    ]
+    known = ", ".join(project.loras)
+    faults = [f"loras: {name!r} is not in the project; known: {known}" for name in loras if name not in project.loras]
     films: list[tuple[FilmFacts, float]] = []
     for film in project.films:
         try:
@@ -90,9 +87,8 @@ def workspace_faults(workspace: Path, needed: float) -> list[str]:
             free = shutil.disk_usage(workspace).free
     except OSError as error:
         remedy = "give it write permission, or name another folder under `workspace:`"
-        return [
-            f"workspace: {workspace.name!r} cannot be written ({os.strerror(error.errno or 0)}, in {there.name!r}): {remedy}"
-        ]
+        fault = f"workspace: {workspace.name!r} cannot be written ({os.strerror(error.errno or 0)}, in {there.name!r})"
+        return [f"{fault}: {remedy}"]
     if free < needed:
         have, want = free / 1e6, needed / 1e6
         remedy = "free some, or name a folder on another disk under `workspace:`"

@@ -5,6 +5,12 @@ BODY_MARGIN = 1.2
 FACE_SHARE = 0.5  # a face fills 40-60% of an expression's crop
 
 
+def as_floats(box: tuple[int, int, int, int]) -> Box:
+    """Return a box of whole pixels as floats."""
+    x0, y0, x1, y1 = map(float, box)
+    return x0, y0, x1, y1
+
+
 def square_around(centre: tuple[float, float], side: float, size: tuple[int, int]) -> Box:
     """Return a square inside a picture of `size` (width, height), as near to `centre` as its edges allow."""
     side = min(side, *size)

@@ -10,7 +10,7 @@ from data_contracts.records import Caption, Expression, Frame, Identity, Layer, 
 from data_contracts.stages import CaptionConfig
 from models.caption.template import Facts, clauses
 from models.caption.tokens import Tokenizer, cut_to_fit, load_tokenizer
-from models.framing import Box, body_crop, face_crop, wide_crops
+from models.framing import Box, as_floats, body_crop, face_crop, wide_crops
 from models.sheets import captions_sheet
 from tasks.stage import stage
 
@@ -30,7 +30,7 @@ class Known:
 
 
 @stage(Caption, version=1, by="shot", sheet=captions_sheet)
-def caption_images(  # noqa: PLR0913  one parameter for each stage whose facts a caption may name
+def caption_images(  # noqa: PLR0913, PLR0917  one parameter for each stage whose facts a caption may name
     out: Path,  # noqa: ARG001
     sources: Dataset[Layer] | Dataset[Plate],
     frames: Dataset[Frame],
@@ -100,7 +100,7 @@ def caption_layer(known: Known, words: Tokenizer, config: CaptionConfig) -> Iter
         yield Rejected(id=f"{layer.id}:caption", reason="face_too_small")
     if config.type != "expression":
         facts = facts_of(known, known.pose.size, config)
-        yield caption_of(layer, f"{layer.id}:body", body_crop(floats(layer.box), size), facts, words, config)
+        yield caption_of(layer, f"{layer.id}:body", body_crop(as_floats(layer.box), size), facts, words, config)
     if config.type != "pose" and near is not None:
         facts = facts_of(known, "close-up", config)
         yield caption_of(layer, f"{layer.id}:face", face_crop(near, size), facts, words, config)
@@ -129,7 +129,7 @@ def facts_of(known: Known, size: str, config: CaptionConfig) -> Facts:
     )
 
 
-def caption_of(  # noqa: PLR0913
+def caption_of(
     source: Layer | Plate, row_id: str, box: Box, facts: Facts, words: Tokenizer, config: CaptionConfig
 ) -> Caption:
     """Put one crop into words."""
@@ -155,9 +155,3 @@ def place_of_shot(places: Dataset[Place]) -> str:
     """Return the place that most of a shot's plates show; empty where none is known."""
     names = Counter(place.name for place in places if place.name)
     return names.most_common(1)[0][0] if names else ""
-
-
-def floats(box: tuple[int, int, int, int]) -> Box:
-    """Return a box of whole pixels as floats."""
-    x0, y0, x1, y1 = map(float, box)
-    return x0, y0, x1, y1

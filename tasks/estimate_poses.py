@@ -7,6 +7,7 @@ from pathlib import Path
 from data_contracts.dataset import Dataset
 from data_contracts.records import Frame, Layer, Pose, Rejected
 from data_contracts.stages import EstimatePosesConfig
+from models.framing import as_floats
 from models.pictures import read_grey, read_rgb
 from models.pose import Keypoints, isolate, load_pose_estimator
 from models.pose.actions import TimedPose, label_actions
@@ -28,12 +29,12 @@ def estimate_poses(
     for track in layers.groups("track").values():
         keypoints = [keypoints_of(layer, layers, frames, config.backend) for layer in track]
         timed = [
-            TimedPose(layer.time_s, points, tuple(map(float, layer.box)))
+            TimedPose(layer.time_s, points, as_floats(layer.box))
             for layer, points in zip(track, keypoints, strict=True)
         ]
         for layer, points, action in zip(track, keypoints, label_actions(timed), strict=True):
             frame = frames.by_id[layer.frame_id]
-            box = (float(layer.box[0]), float(layer.box[1]), float(layer.box[2]), float(layer.box[3]))
+            box = as_floats(layer.box)
             yield Pose(
                 id=f"{layer.id}:pose",
                 film=layer.film,
@@ -54,5 +55,4 @@ def keypoints_of(layer: Layer, layers: Dataset[Layer], frames: Dataset[Frame], b
     """Return the `(17, 3)` keypoints of one layer, seen alone."""
     picture = read_rgb(frames.path(frames.by_id[layer.frame_id].image))
     alone = isolate(picture, read_grey(layers.path(layer.mask)))
-    x0, y0, x1, y1 = map(float, layer.box)
-    return estimator(backend).estimate(alone, (x0, y0, x1, y1))
+    return estimator(backend).estimate(alone, as_floats(layer.box))

@@ -37,7 +37,7 @@ class SamplingConfig(Protocol):
         ...
 
 
-def generate(  # noqa: PLR0913
+def generate(  # noqa: PLR0913, PLR0917
     job: Path,
     base: Path,
     loras: Dataset[LoraFile] | tuple[Dataset[LoraFile], ...],

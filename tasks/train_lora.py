@@ -9,7 +9,7 @@ from data_contracts.dataset import Dataset
 from data_contracts.records import Example, LoraFile, Rejected
 from data_contracts.stages import TrainLoraConfig
 from data_contracts.training import TrainExample, TrainRequest
-from models.diffusion.random_base import is_random
+from models.diffusion.base_marker import is_random
 from models.pictures import keep_bytes
 from models.sheets import lora_sheet
 from tasks.job import Event, run_job

@@ -1,35 +1,13 @@
-"""A small project that runs the whole graph on three shots of the sample film in about a minute."""
+"""What the tests of the whole graph share."""
 
 import os
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-CONFIG = ROOT / "configs" / "luca.yaml"
-SMALL = {
-    "films": "[{path: samples/harbour/harbour.mp4, from_frame: 96, to_frame: 456}]",
-    "extract_frames.every_s": "0.5",
-    "extract_frames.max_height": "192",
-    "inpaint_plates.per_shot": "2",
-    **{f"loras.{name}.train.steps": "6" for name in ("luca", "portorosso", "running", "happy")},
-    **{f"loras.{name}.train.warmup_steps": "1" for name in ("luca", "portorosso", "running", "happy")},
-    **{f"loras.{name}.train.checkpoint_every": "2" for name in ("luca", "portorosso", "running", "happy")},
-    **{f"loras.{name}.train.sample_every": "6" for name in ("luca", "portorosso", "running", "happy")},
-    **{f"loras.{name}.train.sample_steps": "2" for name in ("luca", "portorosso", "running", "happy")},
-    **{f"loras.{name}.evaluate.steps": "2" for name in ("luca", "portorosso", "running", "happy")},
-    **{f"loras.{name}.evaluate.seeds": "[1]" for name in ("luca", "portorosso", "running", "happy")},
-    "compose_loras.steps": "2",
-    "compose_loras.seeds": "[1, 2]",
-}
+from tests.small_project import CONFIG, small_project
 
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("DO_NOT_TRACK", "1")
-
-
-def small_project(workspace: Path) -> dict[str, str]:
-    """Return the changes that make the sample project small, kept in `workspace`."""
-    return {**SMALL, "workspace": str(workspace)}
 
 
 @pytest.fixture

@@ -16,9 +16,9 @@ from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNe
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from data_contracts.faults import InputFault
+from models.diffusion.base_marker import MARKER, is_random, read_marker
 from models.weights import packaged_file
 
-MARKER = "reel2lora.json"
 SIZE = 128
 _MERGES = slice(1, 48895)  # the rest of the file was never part of CLIP's vocabulary
 _START, _END = "<|startoftext|>", "<|endoftext|>"
@@ -40,7 +40,7 @@ def make_random_base(folder: Path, seed: int = 0) -> Path:
         InputFault: `folder` exists and is not such a base model.
     """
     if folder.exists():
-        if is_random(folder) and _marker(folder)["seed"] == seed:
+        if is_random(folder) and read_marker(folder).get("seed") == seed:
             return folder
         message = f"{folder} exists and is not the random base model of seed {seed}: remove it, or name another folder"
         raise InputFault(message)
@@ -52,16 +52,6 @@ def make_random_base(folder: Path, seed: int = 0) -> Path:
     (beside / "README.md").write_text(_README.format(seed=seed, size=SIZE), encoding="utf-8")
     beside.replace(folder)
     return folder
-
-
-def is_random(folder: Path) -> bool:
-    """Whether the base model in `folder` has random weights, so that pictures made with it mean nothing."""
-    return (folder / MARKER).is_file() and _marker(folder).get("random") is True
-
-
-def _marker(folder: Path) -> dict[str, object]:
-    marker: dict[str, object] = json.loads((folder / MARKER).read_text(encoding="utf-8"))
-    return marker
 
 
 def _build(seed: int) -> StableDiffusionPipeline:

@@ -1,8 +1,8 @@
 """A sharper mask from the shot's own colours.
 
 The network is sure inside and vague at the edge. What it is sure of, over all frames of the shot, says which colours
-are the characters' and which the background's around them; their log-likelihood ratio is added to the network's logit, and
-a guided filter (He, Sun, Tang, "Guided Image Filtering", 2010) snaps the result to the picture's edges.
+are the characters' and which the background's around them; their log-likelihood ratio is added to the network's
+logit, and a guided filter (He, Sun, Tang, "Guided Image Filtering", 2010) snaps the result to the picture's edges.
 """
 
 from collections.abc import Sequence

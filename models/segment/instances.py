@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 SCRAP_SHARE = 0.04  # of a character's largest part: less is a speck
+FAINTEST = 16  # of 255: a fainter edge only widens the box
 HUE_BINS, SATURATION_BINS = 18, 6
 
 
@@ -83,6 +84,7 @@ def _without_specks(alpha: NDArray[np.float32], core: NDArray[np.bool_]) -> NDAr
             kept[labels == label] = 1
     edge = cv2.dilate(kept, np.ones((5, 5), np.uint8))
     rounded: NDArray[np.uint8] = np.round(255 * filled * edge).astype(np.uint8)
+    rounded[rounded < FAINTEST] = 0
     rounded[(kept == 0) & (rounded >= 128)] = 127  # noqa: PLR2004
     rounded[(kept > 0) & (rounded < 128)] = 128  # noqa: PLR2004
     return rounded

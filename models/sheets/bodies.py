@@ -8,7 +8,6 @@ from PIL import Image, ImageDraw
 from data_contracts.dataset import Dataset
 from data_contracts.records import Expression, Frame, Keypoint, Layer, Pose
 from models.sheets.drawing import BLUE, FAINT, INK, ORANGE, PAPER, Colour, Picture, Size, read
-from models.sheets.film import moment
 from models.sheets.page import Page, Section, Tile, draw_page
 
 G = TypeVar("G", Pose, Expression)
@@ -34,7 +33,7 @@ def poses_sheet(poses: Dataset[Pose], layers: Dataset[Layer], frames: Dataset[Fr
         sections.append(Section(tiles, action, f"{len(rows)} poses, {whole} with head and feet"))
     legend = ((BLUE, "left limbs"), (ORANGE, "right limbs"), ((120, 124, 132), "across the body"))
     note = f"keypoints below a confidence of {SURE} are left out"
-    return draw_page(Page("Poses", "poses", note, aspect=1.25, columns=(6, 8, 10), legend=legend), sections)
+    return draw_page(Page("Poses", "poses", note, aspect=1.25, columns=(6, 8), legend=legend), sections)
 
 
 def expressions_sheet(
@@ -44,14 +43,14 @@ def expressions_sheet(
     sections = []
     for label, rows in _last_unknown(expressions.groups("label")):
         tiles = [
-            Tile(_face(row, layers.by_id[row.layer_id], frames), f"{row.confidence:.2f} · {moment(row)}")
+            Tile(_face(row, layers.by_id[row.layer_id], frames), f"{row.confidence:.2f} · {clock(row.time_s)}")
             for row in rows
             if row.layer_id in layers.by_id
         ]
         mean = sum(row.confidence for row in rows) / len(rows)
         faces = sum(row.face_box is not None for row in rows)
         sections.append(Section(tiles, label, f"{len(rows)} heads, {faces} with a face · mean confidence {mean:.2f}"))
-    page = Page("Expressions", "heads", "below each: confidence · shot · time", aspect=1.0, columns=(7, 8, 10))
+    page = Page("Expressions", "heads", "below each: confidence · time", aspect=1.0, columns=(7, 8, 10))
     return draw_page(page, sections)
 
 
@@ -59,6 +58,7 @@ def draw_skeleton(picture: Picture, points: Sequence[Keypoint]) -> None:
     """Draw limbs and joints into the picture; points are `(x, y, confidence)` in its pixels."""
     draw = ImageDraw.Draw(picture)
     thick = max(2, picture.height // 60)
+    dot = thick - 0.5
     for first, second in LIMBS:
         a, b = points[first], points[second]
         if min(a[2], b[2]) >= SURE:
@@ -66,7 +66,7 @@ def draw_skeleton(picture: Picture, points: Sequence[Keypoint]) -> None:
             draw.line((a[0], a[1], b[0], b[1]), fill=_side(first, second), width=thick)
     for x, y, confidence in points:
         if confidence >= SURE:
-            draw.ellipse((x - thick, y - thick, x + thick, y + thick), fill=PAPER, outline=INK)
+            draw.ellipse((x - dot, y - dot, x + dot, y + dot), fill=PAPER, outline=INK)
 
 
 def _side(first: int, second: int) -> Colour:

@@ -58,7 +58,7 @@ def examples_sheet(examples: Dataset[Example], *inputs: object) -> Picture | Non
     masked = sum(row.mask is not None for row in examples)
     steps = sum(row.repeats for row in examples.where("split", "train"))
     note = f"{steps} pictures an epoch, repeats counted · {masked} with a mask"
-    return draw_page(Page("Examples", "examples", note, columns=(5, 6, 8), text_lines=4), sections)
+    return draw_page(Page("Examples", "examples", note, columns=(5, 6), text_lines=4), sections)
 
 
 def source_picture(row: Caption, datasets: list[Dataset[Any]]) -> Picture | None:
@@ -93,12 +93,13 @@ def _beside(row: Caption, datasets: list[Dataset[Any]]) -> Callable[[Size], Pict
             small = fit(picture, (side, side))
             tile.paste(small, ((side - small.width) // 2, (side - small.height) // 2))
         x, width, step = side + 12, size[0] - side - 12, line_height(NOTE)
-        lint = f" · {'; '.join(row.lint)}" if row.lint else ""
-        room = max(1, (side - line_height(SMALL) - 4) // step)
+        facts = (moment(row), " · ".join([f"{row.tokens} tokens", *row.lint]))
+        room = max(1, (side - len(facts) * line_height(SMALL) - 4) // step)
         for n, line in enumerate(wrap(row.text, width, font(NOTE), room)):
             draw.text((x, n * step), line, font=font(NOTE), fill=INK)
-        facts = wrap(f"{moment(row)} · {row.tokens} tokens{lint}", width, font(SMALL), 1)[0]
-        draw.text((x, side - line_height(SMALL)), facts, font=font(SMALL), fill=QUIET)
+        for n, fact in enumerate(facts):
+            line = wrap(fact, width, font(SMALL), 1)[0]
+            draw.text((x, side - (len(facts) - n) * line_height(SMALL)), line, font=font(SMALL), fill=QUIET)
         return tile
 
     return draw_tile

@@ -34,7 +34,7 @@ def frames_sheet(frames: Dataset[Frame], films: Sequence[FilmSource]) -> Picture
     """Show the sampled frames in time order; a coloured strip joins the frames of a shot."""
     several = len({row.film for row in frames}) > 1
     tiles = [
-        Tile(_fitted(frames.path(row.image)), f"{moment(row, film=several)} · frame {row.frame}", band=row.shot)
+        Tile(_fitted(frames.path(row.image)), moment(row, film=several), band=row.shot)
         for row in sorted(frames, key=lambda row: (row.film, row.frame))
     ]
     shots = len({row.shot for row in frames})
@@ -48,7 +48,7 @@ def layers_sheet(layers: Dataset[Layer], frames: Dataset[Frame]) -> Picture | No
     by_frame = layers.groups("frame_id")
     colours = track_colours(layers)
     tiles = [
-        Tile(_overlaid(frames, row, by_frame[row.id], colours), f"{moment(row)} · {row.frame}", band=row.shot)
+        Tile(_overlaid(frames, row, by_frame[row.id], colours), moment(row), band=row.shot)
         for row in frames
         if row.id in by_frame
     ]
@@ -115,6 +115,11 @@ def overlay(picture: Picture, mask: Picture, colour: Colour) -> Picture:
     return Image.fromarray(pixels.astype(np.uint8))
 
 
+def muted(picture: Picture) -> Picture:
+    """Take out most of the colour, so that colours laid over it are seen."""
+    return Image.blend(picture.convert("L").convert("RGB"), picture, 0.35)
+
+
 def origins(plate: Picture, provenance: Picture) -> Picture:
     """Colour a plate by where its pixels came from: own ones dimmed, neighbours' green, the network's magenta."""
     classes = np.asarray(provenance.resize(plate.size, Image.Resampling.NEAREST))[..., None]
@@ -139,7 +144,7 @@ def _overlaid(
     frames: Dataset[Frame], frame: Frame, layers: Dataset[Layer], colours: dict[str, Colour]
 ) -> Callable[[Size], Picture]:
     def draw(size: Size) -> Picture:
-        picture = fit(read(frames.path(frame.image)), size)
+        picture = muted(fit(read(frames.path(frame.image)), size))
         for row in layers:
             with Image.open(layers.path(row.mask)) as mask:
                 small = mask.convert("L").resize(picture.size, Image.Resampling.BILINEAR)

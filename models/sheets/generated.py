@@ -24,10 +24,11 @@ from models.sheets.drawing import (
     read,
     wrap,
 )
-from models.sheets.page import CONTENT, GUTTER, HEIGHT, MARGIN, Page, draw_header, header_height
+from models.sheets.page import CONTENT, GUTTER, HEIGHT, MARGIN, WIDTH, Page, draw_header, header_height
 
 BANNER = "Randomly initialised base: these pictures mean nothing yet"
 SMALLEST, LARGEST = 136, 320  # sides of a cell in pixels; a sheet of many columns grows wider than others
+FEW = 2
 P = TypeVar("P", bound=Generated)
 RowKey = tuple[str, int]
 
@@ -41,15 +42,31 @@ class Grid:
     top: int
     columns: tuple[str, ...]
     rows: tuple[RowKey, ...]
+    blocks: int = 1  # rows beside one another, where columns are few
 
     @property
     def step(self) -> int:
         """Distance of two rows."""
         return self.side + line_height(SMALL) + GUTTER
 
+    @property
+    def lines(self) -> int:
+        """Number of rows below one another."""
+        return -(-len(self.rows) // self.blocks)
+
+    @property
+    def width(self) -> int:
+        """Width of a block, with the gap to the next."""
+        return self.label + len(self.columns) * (self.side + GUTTER) + GUTTER
+
+    def left(self, row: int) -> int:
+        """Return the left edge of a row's header."""
+        return MARGIN + row % self.blocks * self.width
+
     def corner(self, row: int, column: int) -> tuple[int, int]:
         """Return the top left corner of a cell."""
-        return MARGIN + self.label + column * (self.side + GUTTER), self.top + row * self.step
+        x = self.left(row) + self.label + column * (self.side + GUTTER)
+        return x, self.top + row // self.blocks * self.step
 
 
 def evaluation_sheet(pictures: Dataset[Evaluation], *inputs: object) -> Picture | None:  # noqa: ARG001  a sheet is given all
@@ -71,30 +88,37 @@ def _grid_sheet(pictures: Dataset[P], title: str) -> Picture | None:
     keys = list(dict.fromkeys((row.prompt, row.seed) for row in pictures))
     note = f"prompt: {prompts[0]}" if len(prompts) == 1 else f"{len(prompts)} prompts"
     page = Page(title, "rows", note, banner=BANNER if any(row.random_base for row in pictures) else "")
-    label = 92 if len(prompts) == 1 else 190
     weights = {row.variant: _weight_lines(row) for row in reversed(pictures.rows)}
     top = header_height(page) + line_height(NOTE) * 2 + line_height(SMALL) * max(map(len, weights.values())) + 6
-    side = min(LARGEST, max(SMALLEST, (CONTENT - label - GUTTER * (len(columns) - 1)) // len(columns)))
-    most = max(1, (HEIGHT - top - MARGIN) // (side + line_height(SMALL) + GUTTER))
-    grid = Grid(side, label, top, columns, tuple(evenly(keys, most)))
-    width = max(1200, 2 * MARGIN + label + len(columns) * (side + GUTTER) - GUTTER)
-    sheet = Image.new("RGB", (width, top + len(grid.rows) * grid.step + MARGIN - GUTTER), PAPER)
+    grid = _lay_out(keys, columns, top, 92 if len(prompts) == 1 else 150)
+    width = max(WIDTH, 2 * (MARGIN - GUTTER) + grid.blocks * grid.width)
+    sheet = Image.new("RGB", (width, top + grid.lines * grid.step + MARGIN - GUTTER), PAPER)
     draw_header(sheet, page, len(keys), len(grid.rows))
-    _draw_columns(sheet, grid, weights)
+    for block in range(grid.blocks):
+        _draw_columns(sheet, grid, block, weights)
     _draw_rows(sheet, grid, prompts)
     _draw_cells(sheet, grid, pictures)
     return sheet
+
+
+def _lay_out(keys: list[RowKey], columns: tuple[str, ...], top: int, label: int) -> Grid:
+    """Make cells as large as the page lets them be; two rows share a line where columns are few."""
+    blocks = 2 if len(columns) <= FEW and len(keys) > FEW else 1
+    room = CONTENT // blocks - label - GUTTER * len(columns)
+    side = min(LARGEST, max(SMALLEST, room // len(columns)))
+    lines = max(1, (HEIGHT - top - MARGIN) // (side + line_height(SMALL) + GUTTER))
+    return Grid(side, label, top, columns, tuple(evenly(keys, lines * blocks)), blocks)
 
 
 def _weight_lines(row: Generated) -> list[str]:
     return [f"{weight.lora} {weight.weight:g}" for weight in row.weights if weight.weight] or ["no LoRA"]
 
 
-def _draw_columns(sheet: Picture, grid: Grid, weights: dict[str, list[str]]) -> None:
+def _draw_columns(sheet: Picture, grid: Grid, block: int, weights: dict[str, list[str]]) -> None:
     draw = ImageDraw.Draw(sheet)
     tallest = max(map(len, weights.values()))
     for n, name in enumerate(grid.columns):
-        x = grid.corner(0, n)[0]
+        x = grid.corner(block, n)[0]
         y = grid.top - 6 - line_height(SMALL) * tallest - line_height(NOTE) * 2
         lines = wrap(name, grid.side, font(NOTE, bold=True), 2)
         y += line_height(NOTE) * (2 - len(lines))
@@ -110,11 +134,11 @@ def _draw_rows(sheet: Picture, grid: Grid, prompts: Sequence[str]) -> None:
     draw = ImageDraw.Draw(sheet)
     for n, (prompt, seed) in enumerate(grid.rows):
         y = grid.corner(n, 0)[1]
-        draw.text((MARGIN, y), f"seed {seed}", font=font(SMALL, bold=True), fill=INK)
+        draw.text((grid.left(n), y), f"seed {seed}", font=font(SMALL, bold=True), fill=INK)
         if len(prompts) > 1:
             most = max(1, grid.side // line_height(SMALL) - 1)
             for k, line in enumerate(wrap(prompt, grid.label - GUTTER, font(SMALL), most)):
-                draw.text((MARGIN, y + (k + 1) * line_height(SMALL) + 2), line, font=font(SMALL), fill=QUIET)
+                draw.text((grid.left(n), y + (k + 1) * line_height(SMALL) + 2), line, font=font(SMALL), fill=QUIET)
 
 
 def _draw_cells(sheet: Picture, grid: Grid, pictures: Dataset[P]) -> None:

@@ -7,7 +7,7 @@ from PIL import Image
 
 from data_contracts.dataset import Dataset
 from data_contracts.records import Identity, Layer, Place, Plate
-from models.sheets.drawing import Picture, Size, fit, on_checkerboard, read
+from models.sheets.drawing import Picture, Size, clock, fit, on_checkerboard, read
 from models.sheets.film import moment
 from models.sheets.page import Page, Section, Tile, draw_page
 
@@ -20,10 +20,10 @@ def places_sheet(places: Dataset[Place], plates: Dataset[Plate]) -> Picture | No
     sections = []
     for name, rows in by_name(places).items():
         shown = [(row, plates.by_id[row.plate_id]) for row in rows if row.plate_id in plates.by_id]
-        tiles = [Tile(_whole(plates, plate), f"{moment(row)} · {row.probability:.2f}") for row, plate in shown]
+        tiles = [Tile(_whole(plates, plate), f"{clock(row.time_s)} · {row.probability:.2f}") for row, plate in shown]
         shots = len({row.shot for row in rows})
         sections.append(Section(tiles, name, f"{len(rows)} plates of {shots} shot{'s' * (shots != 1)}"))
-    note = f"{_named(places)} · below each picture: shot · time · strength of membership"
+    note = f"{_named(places)} · below each picture: time · strength of membership"
     aspect = _aspect(plates)
     return draw_page(Page("Places", "plates", note, aspect=aspect, columns=(5, 6, 8)), sections)
 
@@ -33,13 +33,13 @@ def identities_sheet(identities: Dataset[Identity], layers: Dataset[Layer]) -> P
     sections = []
     for name, rows in by_name(identities).items():
         shown = [(row, layers.by_id[row.layer_id]) for row in rows if row.layer_id in layers.by_id]
-        tiles = [Tile(_cutout(layers, layer), f"{moment(row)}") for row, layer in shown]
+        tiles = [Tile(_cutout(layers, layer), moment(row)) for row, layer in shown]
         tracks = len({row.track for row in rows})
         similarity = sum(row.similarity for row in rows) / len(rows)
         known = f" · similarity to its references {similarity:.2f}" if similarity else ""
         note = f"{len(rows)} layers in {tracks} track{'s' * (tracks != 1)}{known}"
         sections.append(Section(tiles, name, note))
-    page = Page("Characters", "layers", _named(identities), aspect=1.3, columns=(6, 8, 10))
+    page = Page("Characters", "layers", _named(identities), aspect=1.3, columns=(6, 8))
     return draw_page(page, sections)
 
 
@@ -72,6 +72,9 @@ def _whole(plates: Dataset[Plate], plate: Plate) -> Callable[[Size], Picture]:
 def _cutout(layers: Dataset[Layer], layer: Layer) -> Callable[[Size], Picture]:
     def draw(size: Size) -> Picture:
         with Image.open(layers.path(layer.cutout)) as opened:
-            return on_checkerboard(fit(opened.convert("RGBA"), size))
+            cutout = fit(opened.convert("RGBA"), size)
+        whole = Image.new("RGBA", size)
+        whole.paste(cutout, ((size[0] - cutout.width) // 2, (size[1] - cutout.height) // 2))
+        return on_checkerboard(whole)
 
     return draw

@@ -55,7 +55,7 @@ class Page:
     """What stands at the top, and how tiles are laid out."""
 
     title: str
-    unit: str
+    unit: str  # what the tiles are, for "60 of 412 frames shown"; empty where nothing is counted
     note: str = ""
     aspect: float = 1.0  # height of a tile's picture over its width
     columns: tuple[int, ...] = (4, 6, 8)  # the fewest that let all tiles be shown, else the last
@@ -109,7 +109,7 @@ def draw_header(sheet: Picture, page: Page, total: int, shown: int) -> None:
     draw.text((MARGIN, y), wrap(page.title, width, font(TITLE, bold=True), 1)[0], font=font(TITLE, bold=True), fill=INK)
     y += line_height(TITLE)
     counts = f"all {total} {page.unit} shown" if shown == total else f"{shown} of {total} {page.unit} shown"
-    note = " · ".join(filter(None, [counts, page.note]))
+    note = " · ".join(filter(None, [counts if page.unit else "", page.note]))
     draw.text((MARGIN, y), wrap(note, width, font(NOTE), 1)[0], font=font(NOTE), fill=QUIET)
     x, y = MARGIN, y + line_height(NOTE) + 2
     for colour, text in page.legend:

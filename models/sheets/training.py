@@ -38,10 +38,11 @@ def read_loss(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 
 
 def smooth(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
-    """Return the mean of the last `window` values at each place, of fewer at the start."""
+    """Return the mean of the `window` values around each place, of fewer at both ends."""
     sums = np.concatenate([[0.0], np.cumsum(values)])
-    last = np.arange(1, len(values) + 1)
-    first = np.maximum(0, last - window)
+    here = np.arange(len(values))
+    first = np.maximum(0, here - (window - 1) // 2)
+    last = np.minimum(len(values), here + window // 2 + 1)
     return np.asarray((sums[last] - sums[first]) / (last - first))
 
 
@@ -52,7 +53,7 @@ def loss_curve(steps: NDArray[np.float64], losses: NDArray[np.float64], size: Si
     axes = figure.add_subplot()
     window = max(1, len(losses) // 20)
     axes.plot(steps, losses, color="#b9c3d3", linewidth=0.8, label="each step")
-    axes.plot(steps, smooth(losses, window), color="#2176d6", linewidth=2, label=f"mean of the last {window} steps")
+    axes.plot(steps, smooth(losses, window), color="#2176d6", linewidth=2, label=f"mean of {window} steps")
     axes.set(xlabel="step", ylabel="loss")
     axes.set_ylim(0, 1.1 * float(np.quantile(losses, 0.99)) if len(losses) and losses.max() > 0 else 1)
     axes.grid(visible=True, color="#eef0f3")
@@ -70,7 +71,7 @@ def _parts(loras: Dataset[LoraFile], row: LoraFile) -> list[Picture]:
     head = draw_page(
         Page(
             f"LoRA {row.name}",
-            "loss curve",
+            "",
             note,
             aspect=CURVE[1] / CURVE[0],
             columns=(1,),
@@ -84,6 +85,7 @@ def _parts(loras: Dataset[LoraFile], row: LoraFile) -> list[Picture]:
         for step, name in zip(row.sample_steps, row.samples, strict=True)
     ]
     tail = draw_page(
-        Page("Samples while training", "samples", "same prompt and seed", columns=(4, 5, 6)), [Section(samples)]
+        Page("Samples while training", "samples", "same prompt and seed", columns=(max(4, min(8, len(samples))),)),
+        [Section(samples)],
     )
     return [part for part in (head, tail) if part is not None]

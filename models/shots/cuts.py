@@ -16,7 +16,7 @@ WINDOW_S = 0.5
 SOFT_SHARE, SOFT_RATIO = 0.4, 2.0
 
 
-class ContentScore(ContentDetector):
+class ContentScore(ContentDetector):  # type: ignore[misc]  # PySceneDetect has no types
     """PySceneDetect's content change, 0..255: the mean difference of hue, saturation and value to the frame before."""
 
     def of(self, number: int, fps: float, rgb: Picture) -> float:

@@ -11,9 +11,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from conftest import CONFIG, ROOT, small_project
 
 from data_contracts.manifest import Manifest
+from tests.small_project import CONFIG, ROOT, small_project
 
 KILLS = 20
 RUN = """

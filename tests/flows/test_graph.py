@@ -5,13 +5,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-from conftest import CONFIG, ROOT, small_project
 
 from data_contracts.dataset import read_rows
 from data_contracts.records import Example, LoraFile, StackPicture
 from flows.build_all import build_all
 from flows.inspect_runs import clean_workspace, drop_stage, latest_run
 from tasks.run_record import RunRecord, latest_runs
+from tests.small_project import CONFIG, ROOT, small_project
 
 PERCEPTION = {
     "extract_frames", "segment_layers", "inpaint_plates", "cluster_places",

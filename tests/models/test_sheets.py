@@ -48,7 +48,9 @@ def _film(every: int) -> dict[int, Image.Image]:
     with av.open(str(HARBOUR / "harbour.mp4")) as container:
         shown = enumerate(container.decode(video=0))
         return {
-            n // FILM_FRAMES_A_PICTURE: frame.to_image() for n, frame in shown if n % (every * FILM_FRAMES_A_PICTURE) == 0
+            n // FILM_FRAMES_A_PICTURE: frame.to_image()
+            for n, frame in shown
+            if n % (every * FILM_FRAMES_A_PICTURE) == 0
         }
 
 
@@ -89,7 +91,7 @@ class Rows:
             perceptual_hash="0" * 16,
         )
         self.lists[Frame].append(frame)
-        mask = np.asarray(Image.open(HARBOUR / "masks" / f"{n:06}.png"))
+        mask = np.asarray(Image.open(HARBOUR / "masks" / f"{n:06}.png").convert("L"))
         for actor in truth["characters"]:
             self._layer(frame, where, picture, mask == 20 * actor["index"], actor)
         if (HARBOUR / "plates" / f"{n:06}.png").exists():
@@ -353,8 +355,9 @@ def test_unsure_keypoints_are_not_drawn():
     assert np.asarray(blank).min() == 255
 
 
-def test_the_running_mean_starts_with_what_there_is():
-    assert smooth(np.array([1.0, 3.0, 5.0, 7.0]), 2).tolist() == [1.0, 2.0, 4.0, 6.0]
+def test_the_running_mean_ends_with_what_there_is():
+    assert smooth(np.array([1.0, 3.0, 5.0, 9.0]), 3).tolist() == [2.0, 3.0, 17 / 3, 7.0]
+    assert smooth(np.array([1.0, 3.0]), 1).tolist() == [1.0, 3.0]
 
 
 def test_clock():

@@ -145,7 +145,7 @@ def test_the_file_says_what_it_is(uninterrupted):
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
 def test_a_run_that_was_ended_goes_on_to_the_same_bytes(how, uninterrupted, base, examples, tmp_path: Path):
     request = write_request(tmp_path, base, examples)
-    last = random.randint(1, STEPS // 2)  # noqa: S311  wherever a run is ended, it must go on
+    last = random.randint(1, STEPS // 2)  # wherever a run is ended, it must go on
     with start(request) as child:
         for line in child.stdout:
             event = json.loads(line)

@@ -1,0 +1,120 @@
+"""Plates: own pixels untouched, true pixels from other frames first, guesses only where nobody looked."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.inpaint import load_inpainter
+from models.inpaint.neighbours import fill_from_neighbours
+from models.inpaint.provenance import Origin, ShotPlates, dilate, make_plate
+from tests.models.sample_film import FILM, frames
+
+PATCHMATCH = load_inpainter("patchmatch")
+
+
+def psnr(one, other, where):
+    error = (one[where].astype(float) - other[where]) ** 2
+    return 10 * np.log10(255**2 / max(error.mean(), 1e-9))
+
+
+def true_masks(shot):
+    paths = [FILM / "masks" / f"{number:06d}.png" for number in frames(shot)]
+    return [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 0 for path in paths]
+
+
+def scenery(width=420, height=150, seed=3):
+    rng = np.random.default_rng(seed)
+    wall = cv2.resize(rng.integers(60, 200, (12, 34, 3)).astype(np.uint8), (width, height))
+    for x, y, w, h in rng.integers((0, 0, 8, 8), (width, height, 40, 40), (60, 4)):
+        cv2.rectangle(wall, (int(x), int(y)), (int(x + w), int(y + h)), rng.integers(0, 255, 3).tolist(), -1)
+    return wall
+
+
+def panning_shot(step=12, count=6, size=(150, 220)):
+    """Return frames, masks and the empty frames of a camera that pans past a disc that stays in mid-picture."""
+    wall = scenery()
+    empty = [np.ascontiguousarray(wall[:, n * step : n * step + size[1]]) for n in range(count)]
+    mask = np.zeros(size, np.uint8)
+    cv2.circle(mask, (110, 75), 16, 1, -1)
+    pictures = [np.where(mask[..., None] > 0, np.uint8(250), picture) for picture in empty]
+    return pictures, [mask > 0] * count, empty
+
+
+def test_an_unknown_backend_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"'telea'.*patchmatch"):
+        load_inpainter("telea")
+
+
+@pytest.mark.parametrize("index", [0, 3])
+def test_a_panning_camera_shows_what_the_hole_hides(index):
+    pictures, masks, empty = panning_shot()
+    holes = [dilate(mask) for mask in masks]
+    found = fill_from_neighbours(pictures, holes, index)
+    assert found.known[holes[index]].mean() > 0.95
+    assert psnr(found.image, empty[index], found.known) > 30
+    assert np.array_equal(found.image[~found.known], pictures[index][~found.known])
+
+
+def test_a_camera_that_stands_still_gives_the_very_pixels():
+    wall = scenery(220)
+    masks = [np.zeros((150, 220), bool) for _ in range(4)]
+    for n, mask in enumerate(masks):
+        mask[40:110, 20 + 50 * n : 50 + 50 * n] = True
+    pictures = [np.where(mask[..., None], np.uint8(250), wall) for mask in masks]
+    plate = make_plate(pictures, masks, 1, PATCHMATCH)
+    assert np.array_equal(plate.image, wall)
+    assert plate.share(Origin.NETWORK) == 0
+
+
+def test_frames_of_another_scene_are_not_used():
+    pictures, masks, _ = panning_shot()
+    strangers = [np.ascontiguousarray(scenery(220, seed=n)) for n in (11, 12, 13)]
+    found = fill_from_neighbours([pictures[0], *strangers], masks[:4], 0)
+    assert not found.known.any()
+
+
+@settings(max_examples=8, deadline=None)
+@given(x=st.integers(0, 75), y=st.integers(0, 45), w=st.integers(2, 20), h=st.integers(2, 20), seed=st.integers(0, 99))
+def test_own_pixels_are_never_touched(x, y, w, h, seed):
+    picture = scenery(96, 64, seed)
+    mask = np.zeros((64, 96), bool)
+    mask[y : y + h, x : x + w] = True
+    plate = make_plate([picture], [mask], 0, PATCHMATCH)
+    assert np.array_equal(plate.provenance == Origin.NETWORK, dilate(mask))
+    own = plate.provenance == Origin.OWN
+    assert np.array_equal(plate.image[own], picture[own])
+
+
+def test_patchmatch_continues_a_pattern_and_repeats_itself():
+    stripes = np.repeat(np.where(np.arange(120) // 10 % 2, 220, 40).astype(np.uint8)[None, :, None], 90, axis=0)
+    stripes = np.repeat(stripes, 3, axis=2)
+    hole = np.zeros((90, 120), bool)
+    hole[30:60, 40:80] = True
+    damaged = np.where(hole[..., None], np.uint8(255), stripes)
+    filled = PATCHMATCH.fill(damaged, hole)
+    assert psnr(filled, stripes, hole) > 25
+    assert np.array_equal(filled, PATCHMATCH.fill(damaged, hole))
+
+
+def test_a_hole_without_surroundings_is_refused():
+    with pytest.raises(ValueError, match="cannot be filled"):
+        PATCHMATCH.fill(np.zeros((40, 40, 3), np.uint8), np.ones((40, 40), bool))
+
+
+@pytest.mark.parametrize(("shot", "bound"), [(3, 36.0), (7, 34.0)], ids=["still camera", "moving camera"])
+def test_a_walker_uncovers_the_true_background(shot, bound):
+    masks = true_masks(shot)
+    plates = ShotPlates(list(frames(shot).values()), masks, PATCHMATCH)
+    scores = []
+    for index, number in enumerate(frames(shot)):
+        path = FILM / "plates" / f"{number:06d}.png"
+        if path.exists():
+            plate = plates.make(index)
+            truth = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
+            scores.append(psnr(plate.image, truth, masks[index]))
+            own = plate.provenance == Origin.OWN
+            assert np.array_equal(plate.image[own], list(frames(shot).values())[index][own])
+    assert len(scores) >= 4
+    assert np.mean(scores) >= bound
