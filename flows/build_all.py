@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from prefect import flow
+from prefect.runtime import flow_run
 
 from data_contracts.project_file import load_project
 from flows.base_model import base_model
@@ -13,7 +14,12 @@ from flows.reported_run import reported_run
 from tasks.compose_loras import compose_loras
 
 
-@flow(name="build-all", flow_run_name="all-of-{config}")
+def named_by_project() -> str:
+    """Return the run's name in Prefect's UI: the project file's, without its folder."""
+    return Path(flow_run.parameters["config"]).stem
+
+
+@flow(name="build-all", flow_run_name=named_by_project)
 def build_all(config: Path, changes: dict[str, str] | None = None) -> Path:
     """Build every LoRA of a project, stack them, and write the report; finished stages are reused.
 

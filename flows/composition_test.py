@@ -4,10 +4,10 @@ from pathlib import Path
 
 from prefect import flow
 
-from flows.build_all import build_all
+from flows.build_all import build_all, named_by_project
 
 
-@flow(name="composition-test", flow_run_name="stack-of-{config}")
+@flow(name="composition-test", flow_run_name=named_by_project)
 def composition_test(config: Path, changes: dict[str, str] | None = None) -> Path:
     """Test the stack of all LoRAs of a project; LoRAs that are missing are built first.
 

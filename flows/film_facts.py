@@ -39,7 +39,7 @@ def see_scenery(project: Project) -> Scenery:
     place = project.workspace
     frames = extract_frames(place, project.films, project.extract_frames)
     layers = segment_layers(place, frames, project.segment_layers)
-    plates = inpaint_plates(place, frames, layers, project.inpaint_plates)
+    plates = inpaint_plates(place, frames, layers, frames, layers, project.inpaint_plates)
     places = cluster_places(place, plates, project.cluster_places)
     return Scenery(frames, layers, plates, places)
 

@@ -34,11 +34,10 @@ Allowed = Annotated[
 
 def main() -> None:
     """Run the command line; exit code 2 for wrong use, 1 for failure."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(message)s", handlers=[RichHandler(console=Console(stderr=True), show_path=False)]
-    )
-    for chatty in ("httpx", "httpcore", "alembic", "asyncio"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    handler = RichHandler(console=Console(stderr=True), show_path=False)
+    # Prefect keeps its own log; what fails is said once, below.
+    handler.addFilter(lambda record: record.name == "reel2lora" or not record.name.startswith(("prefect", "httpx")))
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
     try:
         app()
     except (InputFault, StageFault) as fault:
@@ -219,7 +218,7 @@ def use_prefect() -> AbstractContextManager[str]:
     """Return what points Prefect at the running server, or at one that lives as long as this run."""
     from flows.serving import running_server  # noqa: PLC0415
 
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "WARNING")
+    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
     return running_server()
 
 

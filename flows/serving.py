@@ -45,7 +45,19 @@ def running_server() -> Iterator[str]:
         os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
         os.environ["DO_NOT_TRACK"] = "1"
         logger.info("watch it in Prefect's UI: %s", api.removesuffix("/api"))
-        yield api
+        try:
+            yield api
+        finally:
+            send_what_waits()
+
+
+def send_what_waits() -> None:
+    """Send the logs and events that Prefect holds back, before a server of our own is stopped."""
+    from prefect.events.worker import EventsWorker  # noqa: PLC0415
+    from prefect.logging.handlers import APILogWorker  # noqa: PLC0415
+
+    APILogWorker.drain_all(timeout=10)
+    EventsWorker.drain_all(timeout=10)
 
 
 def serve_project(config: Path, host: str, port: int) -> None:

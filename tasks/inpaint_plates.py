@@ -11,9 +11,10 @@ from data_contracts.records import Frame, Layer, Plate, Rejected
 from data_contracts.stages import InpaintPlatesConfig
 from models.inpaint import load_inpainter
 from models.inpaint.provenance import Origin, PlateImage, ShotPlates
-from models.pictures import Picture, keep_picture, read_grey, read_rgb
+from models.pictures import Picture, keep_picture, read_rgb
 from models.sheets import plates_sheet
 from models.shots.quality import sharpness
+from tasks.other_shots import OtherShots, hole_of
 from tasks.progress import report_progress
 from tasks.stage import stage
 
@@ -21,33 +22,34 @@ inpainter = lru_cache(maxsize=1)(load_inpainter)
 MAX_HOLE = 0.9  # of a picture; beyond it nothing is left to go by
 
 
-@stage(Plate, version=1, by="shot", sheet=plates_sheet)
+@stage(Plate, version=1, by="shot", whole=("film_frames", "film_layers"), sheet=plates_sheet)
 def inpaint_plates(
-    out: Path, frames: Dataset[Frame], layers: Dataset[Layer], config: InpaintPlatesConfig
+    out: Path,
+    frames: Dataset[Frame],
+    layers: Dataset[Layer],
+    film_frames: Dataset[Frame],
+    film_layers: Dataset[Layer],
+    config: InpaintPlatesConfig,
 ) -> Iterator[Plate | Rejected]:
-    """Yield plates spread over the shot; refuse those of which a network would make up too much."""
+    """Yield plates spread over the shot; refuse those of which a network would make up too much.
+
+    `film_frames` and `film_layers` are those of all shots: another shot may show what this one never uncovers.
+    """
     pictures = [read_rgb(frames.path(frame.image)) for frame in frames]
-    holes = [hole_of(frame, pictures[n].shape[:2], layers) for n, frame in enumerate(frames)]
+    holes = [hole_of(frame, layers) for frame in frames]
     shot = ShotPlates(pictures, holes, inpainter(config.backend))
+    elsewhere = OtherShots(film_frames, film_layers, frames.rows[0].shot)
     for done, index in enumerate(chosen := spread_indices(len(frames), config.per_shot)):
         frame = frames.rows[index]
         report_progress(done / len(chosen), frame.shot)
         if (covered := float(holes[index].mean())) > MAX_HOLE:
             yield Rejected(id=f"{frame.id}:plate", reason="mostly_covered", value=covered)
             continue
-        plate = shot.make(index)
+        plate = shot.make(index, elsewhere.views_like(pictures[index], config.views) if holes[index].any() else ())
         if (invented := plate.share(Origin.NETWORK)) > config.max_invented_share:
             yield Rejected(id=f"{frame.id}:plate", reason="mostly_invented", value=invented)
         else:
             yield plate_of(out, frame, plate)
-
-
-def hole_of(frame: Frame, shape: tuple[int, ...], layers: Dataset[Layer]) -> np.ndarray:
-    """Return where characters are in a frame, `(H, W)` bool; soft edges count."""
-    hole = np.zeros(shape, bool)
-    for layer in layers.where("frame_id", frame.id):
-        hole |= read_grey(layers.path(layer.mask)) > 0
-    return hole
 
 
 def spread_indices(count: int, wanted: int) -> list[int]:

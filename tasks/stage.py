@@ -37,7 +37,7 @@ Sheet = Callable[..., Any]  # (result, *inputs) -> PIL picture, or None where th
 
 
 def stage(
-    record: type[B], *, version: int, by: str | None = None, sheet: Sheet | None = None
+    record: type[B], *, version: int, by: str | None = None, whole: tuple[str, ...] = (), sheet: Sheet | None = None
 ) -> Callable[[Body[P, B]], "Stage[P, B]"]:
     """Make a stage of a body.
 
@@ -46,13 +46,22 @@ def stage(
         version: raise it when the rows' meaning changes; results of other versions are not reused.
         by: a field of the first input's rows; each of its values is a shard that is computed, kept and resumed alone.
             For the stage that reads paths, any name: each path is a shard. None: one shard.
+        whole: inputs that every shard gets uncut.
         sheet: draws the contact sheet from the result and the inputs.
     """
 
     def wrap(body: Body[P, B]) -> Stage[P, B]:
-        return Stage(body, record, version, by, sheet)
+        return Stage(body, record, version, Cut(by, whole), sheet)
 
     return wrap
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How a stage's inputs are cut into shards: by which field, and which inputs are not."""
+
+    by: str | None
+    whole: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -68,10 +77,10 @@ class Work:
 class Stage(Generic[P, B]):
     """A stage: call it with a workspace, its inputs and its configuration."""
 
-    def __init__(self, body: Body[P, B], record: type[B], version: int, by: str | None, sheet: Sheet | None) -> None:
+    def __init__(self, body: Body[P, B], record: type[B], version: int, cut: Cut, sheet: Sheet | None) -> None:
         functools.update_wrapper(self, body)
         self.name = body.__name__
-        self.body, self.record, self.version, self.by, self.sheet = body, record, version, by, sheet
+        self.body, self.record, self.version, self.cut, self.sheet = body, record, version, cut, sheet
 
     def __call__(self, workspace: Path, *args: P.args, **kwargs: P.kwargs) -> Dataset[B]:
         """Return the stage's result, reused where these inputs and this configuration have been finished before.
@@ -172,15 +181,20 @@ class Stage(Generic[P, B]):
     def _shards(self, inputs: dict[str, Any]) -> dict[str, dict[str, Any]]:
         """Return the inputs of each shard; datasets that have the field are cut to the shard, others go in whole."""
         first = next(iter(inputs), None)
-        if self.by is None or first is None:
+        by = self.cut.by
+        if by is None or first is None:
             return {"all": inputs}
         if not isinstance(inputs[first], Dataset):
             return {f"{n:04}": {**inputs, first: (path,)} for n, path in enumerate(inputs[first])}
-        cut = {name: d for name, d in inputs.items() if isinstance(d, Dataset) and self.by in d.record.model_fields}
-        groups = {name: dataset.groups(self.by) for name, dataset in cut.items()}
-        empty = {name: dataset.select(lambda _: False) for name, dataset in cut.items()}
+        parted = {
+            name: dataset
+            for name, dataset in inputs.items()
+            if isinstance(dataset, Dataset) and by in dataset.record.model_fields and name not in self.cut.whole
+        }
+        groups = {name: dataset.groups(by) for name, dataset in parted.items()}
+        empty = {name: dataset.select(lambda _: False) for name, dataset in parted.items()}
         return {
-            shard.replace(":", "-"): {**inputs, **{name: groups[name].get(shard, empty[name]) for name in cut}}
+            shard.replace(":", "-"): {**inputs, **{name: groups[name].get(shard, empty[name]) for name in parted}}
             for shard in groups[first]
         }
 

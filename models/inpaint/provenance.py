@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.inpaint import Hole, Image, Inpainter
+from models.inpaint.elsewhere import View, fill_from_elsewhere
 from models.inpaint.neighbours import Neighbours
 
 DILATION_AT_720P = 20  # pixels; residue of the character was gone at 20, not at 15
@@ -22,7 +23,7 @@ class Origin(IntEnum):
     """Where a pixel of a plate came from."""
 
     OWN = 0  # this frame shows it
-    NEIGHBOUR = 1  # another frame of the shot shows it
+    NEIGHBOUR = 1  # another frame shows it, of this shot or of another at the same place
     NETWORK = 2  # nobody shows it: guessed
 
 
@@ -50,8 +51,10 @@ class ShotPlates:
         self._neighbours = Neighbours(frames, self._holes)
         self._inpainter = inpainter
 
-    def make(self, index: int) -> PlateImage:
+    def make(self, index: int, others: Sequence[View] = ()) -> PlateImage:
         """Return the plate of frame `index`; outside the dilated mask it equals the frame.
+
+        What no frame of the shot shows is looked for in `others`, frames of other shots, before anything is guessed.
 
         Raises:
             ValueError: the characters cover the whole frame and no other frame shows what is behind them.
@@ -61,10 +64,15 @@ class ShotPlates:
         provenance = np.full(hole.shape, Origin.OWN, np.uint8)
         provenance[hole] = Origin.NETWORK
         provenance[seen.known] = Origin.NEIGHBOUR
-        unknown = hole & ~seen.known
-        guessed = self._inpainter.fill(seen.image, unknown) if unknown.any() else seen.image
         image = self._frames[index].copy()
         image[seen.known] = seen.image[seen.known]
+        unknown = hole & ~seen.known
+        if others and unknown.any():
+            elsewhere = fill_from_elsewhere(image, hole, unknown, others)
+            image[elsewhere.known] = elsewhere.image[elsewhere.known]
+            provenance[elsewhere.known] = Origin.NEIGHBOUR
+            unknown &= ~elsewhere.known
+        guessed = self._inpainter.fill(image, unknown) if unknown.any() else image
         image[unknown] = guessed[unknown]
         return PlateImage(image, provenance)
 

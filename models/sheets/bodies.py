@@ -7,7 +7,7 @@ from PIL import Image, ImageDraw
 
 from data_contracts.dataset import Dataset
 from data_contracts.records import Expression, Frame, Keypoint, Layer, Pose
-from models.sheets.drawing import BLUE, FAINT, INK, ORANGE, PAPER, Colour, Picture, Size, read
+from models.sheets.drawing import BLUE, FAINT, INK, ORANGE, PAPER, Colour, Picture, Size, clock, read
 from models.sheets.page import Page, Section, Tile, draw_page
 
 G = TypeVar("G", Pose, Expression)

@@ -74,11 +74,6 @@ def wrap(text: str, width: int, face: ImageFont.FreeTypeFont, most: int) -> list
     return [ellipsis(part, width, face) for part in shown]
 
 
-def write(draw: ImageDraw.ImageDraw, at: tuple[float, float], text: str, face: ImageFont.FreeTypeFont) -> None:
-    """Write one line in ink, its top left corner at `at`."""
-    draw.text(at, text, font=face, fill=INK)
-
-
 def evenly(items: Sequence[T], count: int) -> list[T]:
     """Return at most `count` of the items, first and last included, at even distances and in order."""
     if len(items) <= count:

@@ -58,7 +58,7 @@ def layers_sheet(layers: Dataset[Layer], frames: Dataset[Frame]) -> Picture | No
     return draw_page(page, [Section(tiles)])
 
 
-def plates_sheet(plates: Dataset[Plate], frames: Dataset[Frame], layers: Dataset[Layer]) -> Picture | None:
+def plates_sheet(plates: Dataset[Plate], frames: Dataset[Frame], layers: Dataset[Layer], *_: object) -> Picture | None:
     """Show frame, plate and where the plate's pixels came from, beside one another."""
     with_holes = plates.select(lambda row: row.hole_share > 0)
     chosen = with_holes if len(with_holes) else plates

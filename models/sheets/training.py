@@ -55,7 +55,8 @@ def loss_curve(steps: NDArray[np.float64], losses: NDArray[np.float64], size: Si
     axes.plot(steps, losses, color="#b9c3d3", linewidth=0.8, label="each step")
     axes.plot(steps, smooth(losses, window), color="#2176d6", linewidth=2, label=f"mean of {window} steps")
     axes.set(xlabel="step", ylabel="loss")
-    axes.set_ylim(0, 1.1 * float(np.quantile(losses, 0.99)) if len(losses) and losses.max() > 0 else 1)
+    finite = losses[np.isfinite(losses)]
+    axes.set_ylim(0, 1.1 * float(np.quantile(finite, 0.99)) if finite.any() else 1)
     axes.grid(visible=True, color="#eef0f3")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, loc="upper right")
@@ -84,8 +85,7 @@ def _parts(loras: Dataset[LoraFile], row: LoraFile) -> list[Picture]:
         Tile(lambda size, name=name: fit(read(loras.path(name)), size), f"step {step}")  # type: ignore[misc]
         for step, name in zip(row.sample_steps, row.samples, strict=True)
     ]
-    tail = draw_page(
-        Page("Samples while training", "samples", "same prompt and seed", columns=(max(4, min(8, len(samples))),)),
-        [Section(samples)],
-    )
+    columns = (max(4, min(8, len(samples))),)
+    below = Page("Samples while training", "samples", "same prompt and seed", columns=columns)
+    tail = draw_page(below, [Section(samples)])
     return [part for part in (head, tail) if part is not None]

@@ -1,0 +1,203 @@
+"""The report of a run: one HTML file that shows what came out, and for every stage what was kept, refused and why."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean, median
+from typing import TypeVar
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from data_contracts.dataset import read_rows
+from data_contracts.manifest import Manifest
+from data_contracts.records import LoraFile, Record, Rejected, StackPicture
+from flows.report_graph import NODE_HEIGHT, NODE_WIDTH, lay_out
+from flows.report_pictures import Embedded, embed
+from tasks.run_record import RunRecord, StageUse
+
+R = TypeVar("R", bound=Record)
+DAMAGED = "film_damaged"
+
+
+@dataclass(frozen=True)
+class Reason:
+    """How many items a rule refused, and the numbers that decided."""
+
+    name: str
+    items: int
+    values: tuple[float, float, float] | None  # smallest, median, largest
+
+
+@dataclass(frozen=True)
+class Section:
+    """A stage of the run, as the report shows it."""
+
+    anchor: str
+    use: StageUse
+    manifest: Manifest
+    came_in: int | None  # None where a stage reads files, not another stage's rows
+    reasons: tuple[Reason, ...]
+    sheet: Embedded | None
+    shown_at: str  # title of the section that shows the same result already, else empty
+
+    @property
+    def title(self) -> str:
+        """The stage in words, and what it was for."""
+        return title_of(self.use)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A LoRA that came out, and the folder of its file below the workspace."""
+
+    row: LoraFile
+    folder: str
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A set of weights of the composition test."""
+
+    name: str
+    weights: str
+    changed: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the stages of a run left behind."""
+
+    sections: tuple[Section, ...]
+    loras: tuple[Trained, ...]
+    compositions: tuple[Section, ...]
+    variants: tuple[Variant, ...]
+    damages: tuple[Rejected, ...]
+    unfinished: tuple[str, ...]
+
+
+def write_report(workspace: Path, run: RunRecord, title: str) -> Path:
+    """Write the report of a run, finished or not, to `reports/<run>/report.html` and copy it to `report.html`.
+
+    Args:
+        workspace: where the stages' results are.
+        run: which of them the run used.
+        title: the page's heading.
+
+    Returns:
+        The path of the run's own report.
+    """
+    page = render(collect(workspace, run), run, title)
+    path = workspace / "reports" / run.name / "report.html"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for target in (path, workspace / "report.html"):
+        beside = target.with_suffix(".part")
+        beside.write_text(page, encoding="utf-8")
+        beside.replace(target)
+    return path
+
+
+def render(outcome: Outcome, run: RunRecord, title: str) -> str:
+    """Return the report as one HTML text."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["duration"] = duration
+    return environment.get_template("report.html.j2").render(
+        title=title,
+        run=run,
+        outcome=outcome,
+        graph=lay_out(run.stages),
+        node=(NODE_WIDTH, NODE_HEIGHT),
+        by_use={(section.use.key, section.use.label): section for section in outcome.sections},
+        words_of=words_of,
+        as_json=lambda value: json.dumps(value, indent=2, ensure_ascii=False),
+    )
+
+
+def collect(workspace: Path, run: RunRecord) -> Outcome:
+    """Read what the run's stages left in the workspace; a stage without a manifest has not finished."""
+    manifests = {
+        use.key: manifest for use in run.stages if (manifest := Manifest.load(workspace / use.key)) is not None
+    }
+    done = [use for use in run.stages if use.key in manifests]
+    pictures = embed(path for use in done if (path := workspace / use.key / "sheet.jpg").is_file())
+    refused = {use.key: read_rows(workspace / use.key / "rejected.parquet", Rejected) for use in done}
+    shown: dict[str, str] = {}
+    sections = []
+    for number, use in enumerate(done):
+        section = Section(
+            anchor=f"stage-{number}",
+            use=use,
+            manifest=manifests[use.key],
+            came_in=sum(manifests[key].counts.kept for key in use.parents if key in manifests) if use.parents else None,
+            reasons=reasons_of(refused[use.key]),
+            sheet=pictures.get(workspace / use.key / "sheet.jpg"),
+            shown_at=shown.get(use.key, ""),
+        )
+        shown.setdefault(use.key, section.title)
+        sections.append(section)
+    trained = [key for key in shown if manifests[key].record == LoraFile.__name__]
+    stacked = [key for key in shown if manifests[key].record == StackPicture.__name__]
+    return Outcome(
+        sections=tuple(sections),
+        loras=tuple(Trained(row, key) for key in trained for row in _records(workspace / key, LoraFile)),
+        compositions=tuple(section for section in sections if section.use.key in stacked and not section.shown_at),
+        variants=tuple(each for key in stacked for each in variants_of(_records(workspace / key, StackPicture))),
+        damages=tuple(row for key in shown for row in refused[key] if row.reason == DAMAGED),
+        unfinished=tuple(title_of(use) for use in run.stages if use.key not in manifests),
+    )
+
+
+def _records(folder: Path, record: type[R]) -> tuple[R, ...]:
+    return read_rows(folder / "records.parquet", record)
+
+
+def reasons_of(refused: Sequence[Rejected]) -> tuple[Reason, ...]:
+    """Count refused items by reason, most frequent first, with the range of the numbers that decided."""
+    grouped: dict[str, list[Rejected]] = {}
+    for row in refused:
+        grouped.setdefault(row.reason, []).append(row)
+    reasons = []
+    for name, rows in sorted(grouped.items(), key=lambda group: (-len(group[1]), group[0])):
+        values = [row.value for row in rows if row.value is not None]
+        reasons.append(Reason(name, len(rows), (min(values), median(values), max(values)) if values else None))
+    return tuple(reasons)
+
+
+def variants_of(pictures: Sequence[StackPicture]) -> tuple[Variant, ...]:
+    """Return the sets of weights in order of first appearance, with the mean change to the base's pictures."""
+    grouped: dict[str, list[StackPicture]] = {}
+    for row in pictures:
+        grouped.setdefault(row.variant, []).append(row)
+    return tuple(
+        Variant(
+            name,
+            ", ".join(f"{weight.lora} {weight.weight:g}" for weight in rows[0].weights) or "no LoRA",
+            fmean(row.changed for row in rows),
+        )
+        for name, rows in grouped.items()
+    )
+
+
+def words_of(stage: str) -> str:
+    """Return a stage's name in words, such as `train LoRA`."""
+    return stage.replace("_", " ").replace("lora", "LoRA")
+
+
+def title_of(use: StageUse) -> str:
+    """Return a stage in words, and what it was for."""
+    words = words_of(use.stage)
+    return f"{words[:1].upper()}{words[1:]}" + (f": {use.label}" if use.label else "")
+
+
+def duration(seconds: float) -> str:
+    """Return seconds in words, such as `4.2 s`, `3 min 20 s` or `2 h 5 min`."""
+    if seconds < 60:  # noqa: PLR2004  a minute
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"  # noqa: PLR2004

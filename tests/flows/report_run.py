@@ -1,0 +1,63 @@
+"""A run's workspace for the tests of the report, written as the stage engine writes it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from data_contracts.dataset import Dataset, write_rows
+from data_contracts.manifest import Counts, Manifest
+from data_contracts.records import Rejected
+from tasks.run_record import RunRecord, StageUse
+
+
+class Workspace:
+    """Finished stages, and the run that used them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.run = RunRecord(name="20250101-120000-000000", project="harbour", started_at="2025-01-01T12:00:00+00:00")
+
+    def finish(  # noqa: PLR0913  what a stage leaves behind
+        self,
+        stage: str,
+        rows: Dataset | Sequence,
+        *,
+        parents: Sequence[StageUse] = (),
+        label: str = "",
+        refused: Sequence[Rejected] = (),
+        sheet: Image.Image | None = None,
+        reused: bool = False,
+    ) -> StageUse:
+        """Write a stage's result and note its use."""
+        use = self.note(stage, label=label, parents=parents, reused=reused)
+        folder = self.folder / use.key
+        folder.mkdir(parents=True, exist_ok=True)
+        write_rows(folder / "records.parquet", list(rows))
+        write_rows(folder / "rejected.parquet", list(refused))
+        if sheet is not None:
+            sheet.save(folder / "sheet.jpg", format="JPEG", quality=82)
+        reasons = [row.reason for row in refused]
+        Manifest(
+            stage=stage,
+            version=1,
+            digest=use.digest * 4,
+            content_digest="1" * 64,
+            record=rows.record.__name__ if isinstance(rows, Dataset) else "Frame",
+            inputs={},
+            config={"every_s": 0.5, "backend": "<b>plain</b>"},
+            versions={},
+            counts=Counts(kept=len(rows), rejected={reason: reasons.count(reason) for reason in sorted(set(reasons))}),
+            shards=3,
+            seconds=83.4,
+            finished_at="2025-01-01T12:00:00+00:00",
+        ).save(folder)
+        return use
+
+    def note(self, stage: str, *, label: str = "", parents: Sequence[StageUse] = (), reused: bool = False) -> StageUse:
+        """Note the use of a stage, whether or not it has finished."""
+        digest = f"{len(self.run.stages):016x}"
+        keys = tuple(parent.key for parent in parents)
+        use = StageUse(stage=stage, label=label, digest=digest, parents=keys, reused=reused, seconds=1.25)
+        self.run.stages.append(use)
+        return use

@@ -1,0 +1,246 @@
+"""Datasets for the tests of sheets and reports: the sample film's rows from its truth, and made-up training results."""
+
+import json
+from pathlib import Path
+
+import av
+import numpy as np
+from PIL import Image
+
+from data_contracts.dataset import Dataset
+from data_contracts.records import (
+    Caption,
+    Evaluation,
+    Example,
+    Expression,
+    Frame,
+    Identity,
+    Layer,
+    LoraFile,
+    LoraWeight,
+    Place,
+    Plate,
+    Pose,
+    Record,
+    StackPicture,
+)
+
+HARBOUR = Path(__file__).parents[2] / "samples" / "harbour"
+FILM_FRAMES_A_PICTURE = 4
+
+
+def _save(folder: Path, picture: Image.Image, name: str) -> str:
+    (folder / "files").mkdir(parents=True, exist_ok=True)
+    picture.save(folder / "files" / name)
+    return name
+
+
+def _film(every: int) -> dict[int, Image.Image]:
+    """The film's pictures by number, one of `every`."""
+    with av.open(str(HARBOUR / "harbour.mp4")) as container:
+        shown = enumerate(container.decode(video=0))
+        return {
+            n // FILM_FRAMES_A_PICTURE: frame.to_image()
+            for n, frame in shown
+            if n % (every * FILM_FRAMES_A_PICTURE) == 0
+        }
+
+
+class Rows:
+    """Datasets of the sample film, made from its truth."""
+
+    def __init__(self, folder: Path, every: int) -> None:
+        self.folder = folder
+        truth = [json.loads(line) for line in (HARBOUR / "truth.jsonl").read_text().splitlines()]
+        self.lists: dict[type[Record], list] = {
+            kind: [] for kind in (Frame, Layer, Plate, Place, Identity, Pose, Expression, Caption, Example)
+        }
+        for number, picture in _film(every).items():
+            self._frame(truth[number], picture)
+
+    def of(self, kind):
+        return Dataset(kind, self.folder, self.lists[kind])
+
+    def _frame(self, truth: dict, picture: Image.Image) -> None:
+        n = truth["frame"]
+        where = {
+            "film": "harbour",
+            "shot": f"harbour:s{truth['shot']:04}",
+            "frame": n * FILM_FRAMES_A_PICTURE,
+            "time_s": n / 6,
+        }
+        frame = Frame(
+            id=f"harbour:{n:06}",
+            **where,
+            image=_save(self.folder, picture, f"f{n}.png"),
+            width=picture.width,
+            height=picture.height,
+            shot_start=0,
+            shot_end=9,
+            film_frames=1344,
+            sharpness=9,
+            brightness=90,
+            perceptual_hash="0" * 16,
+        )
+        self.lists[Frame].append(frame)
+        mask = np.asarray(Image.open(HARBOUR / "masks" / f"{n:06}.png").convert("L"))
+        for actor in truth["characters"]:
+            self._layer(frame, where, picture, mask == 20 * actor["index"], actor)
+        if (HARBOUR / "plates" / f"{n:06}.png").exists():
+            self._plate(frame, where, truth, mask > 0)
+
+    def _layer(self, frame: Frame, where: dict, picture: Image.Image, inside: np.ndarray, actor: dict) -> None:
+        if inside.sum() < 50:
+            return
+        ys, xs = np.nonzero(inside)
+        box = (int(xs.min()), int(ys.min()), int(xs.max()) + 1, int(ys.max()) + 1)
+        alpha = Image.fromarray((inside * 255).astype(np.uint8))
+        cutout = picture.convert("RGBA")
+        cutout.putalpha(alpha)
+        track = f"{where['shot']}:t{actor['index'] - 1:02}"
+        row_id = f"{frame.id}:t{actor['index'] - 1:02}"
+        name = row_id.replace(":", "-")
+        layer = Layer(
+            id=row_id,
+            **where,
+            frame_id=frame.id,
+            track=track,
+            mask=_save(self.folder, alpha, f"m-{name}.png"),
+            cutout=_save(self.folder, cutout.crop(box), f"c-{name}.png"),
+            box=box,
+            area=float(inside.mean()),
+            sharpness=9,
+            score=1,
+        )
+        of = {**where, "layer_id": layer.id, "track": track}
+        points = tuple((float(x), float(y), float(seen)) for x, y, seen in actor["keypoints"])
+        self.lists[Layer].append(layer)
+        who = {"cluster": actor["index"] - 1, "name": actor["id"], "similarity": 0.9, "probability": 1}
+        self.lists[Identity].append(Identity(id=f"{row_id}:identity", **of, **who))
+        stance = {"view": "front", "size": "full", "full_body": True, "action": actor["pose"]}
+        self.lists[Pose].append(Pose(id=f"{row_id}:pose", **of, keypoints=points, **stance))
+        x, y = points[0][:2]
+        face = (x - 15, y - 18, x + 15, y + 12) if points[0][2] else None
+        label = {"label": actor["expression"], "confidence": 0.8, "face_box": face}
+        self.lists[Expression].append(Expression(id=f"{row_id}:expression", **of, **label))
+        self._caption(layer, where, picture, inside, f"{actor['id']}, {actor['pose']}, {actor['expression']}")
+
+    def _caption(self, layer: Layer, where: dict, picture: Image.Image, inside: np.ndarray, text: str) -> None:
+        side = picture.height
+        x0 = min(max(0, (layer.box[0] + layer.box[2] - side) // 2), picture.width - side)
+        box = (x0, 0, x0 + side, side)
+        name = layer.id.replace(":", "-")
+        text = f"{text}, full body, front view, in a seaside town under a wide blue sky"
+        of = {**where, "source_id": layer.id}
+        self.lists[Caption].append(
+            Caption(id=f"{layer.id}:caption", **of, box=box, group="full", text=text, tokens=20, lint=("comma mended",))
+        )
+        mask = Image.fromarray((inside * 255).astype(np.uint8)).crop(box)
+        self.lists[Example].append(
+            Example(
+                id=f"{layer.id}:example",
+                **of,
+                image=_save(self.folder, picture.crop(box), f"e-{name}.png"),
+                mask=_save(self.folder, mask, f"w-{name}.png"),
+                caption=text,
+                repeats=2,
+                split="held_out" if where["shot"].endswith("4") else "train",
+                sharpness=9,
+            )
+        )
+
+    def _plate(self, frame: Frame, where: dict, truth: dict, hole: np.ndarray) -> None:
+        n = truth["frame"]
+        classes = np.where(hole, 1, 0).astype(np.uint8)
+        classes[: classes.shape[0] // 2][hole[: classes.shape[0] // 2]] = 2
+        plate = Plate(
+            id=f"{frame.id}:plate",
+            **where,
+            frame_id=frame.id,
+            image=_save(self.folder, Image.open(HARBOUR / "plates" / f"{n:06}.png"), f"p{n}.png"),
+            provenance=_save(self.folder, Image.fromarray(classes), f"o{n}.png"),
+            hole=_save(self.folder, Image.fromarray((hole * 255).astype(np.uint8)), f"h{n}.png"),
+            hole_share=float(hole.mean()),
+            neighbour_share=float((classes == 1).sum() / max(1, hole.sum())),
+            invented_share=float((classes == 2).mean()),
+            sharpness=9,
+        )
+        self.lists[Plate].append(plate)
+        noise = n % 54 == 0
+        place = {"cluster": -1 if noise else 0, "name": "" if noise else truth["place"]}
+        of = {**where, "plate_id": plate.id, "similarity": 0.8, "probability": 0.9}
+        self.lists[Place].append(Place(id=f"{plate.id}:place", **of, **place))
+
+
+def lora_rows(folder: Path, *, random_base: bool) -> Dataset[LoraFile]:
+    rng = np.random.default_rng(0)
+    (folder / "files").mkdir(parents=True, exist_ok=True)
+    log = [{"step": n, "loss": float(0.1 + np.exp(-n / 80) + 0.1 * rng.random()), "lr": 1e-4} for n in range(1, 401)]
+    (folder / "files" / "loss.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
+    (folder / "files" / "luca.safetensors").write_bytes(b"0")
+    samples = tuple(_save(folder, _noise(rng, n), f"sample{n}.png") for n in range(5))
+    row = LoraFile(
+        id="luca",
+        name="luca",
+        type="character",
+        trigger="luca boy",
+        family="sd15",
+        weights="luca.safetensors",
+        loss_log="loss.jsonl",
+        samples=samples,
+        sample_steps=(0, 100, 200, 300, 400),
+        steps=400,
+        final_loss=0.1532,
+        dataset_digest="0" * 64,
+        shots=("harbour:s0001",),
+        random_base=random_base,
+    )
+    return Dataset(LoraFile, folder, [row])
+
+
+def _noise(rng: np.random.Generator, seed: int) -> Image.Image:
+    low = rng.integers(0, 255, (4 + seed, 4 + seed, 3), dtype=np.uint8)
+    return Image.fromarray(low).resize((64, 64), Image.Resampling.BICUBIC)
+
+
+def stack_rows(folder: Path, names: tuple[str, ...], seeds: tuple[int, ...], *, random_base: bool) -> Dataset:
+    variants = {"base": {}} | {f"only {name}": {name: 1.0} for name in names} | {"all": dict.fromkeys(names, 0.8)}
+    variants |= {f"without {out}": {name: 0.8 for name in names if name != out} for out in names}
+    rng = np.random.default_rng(1)
+    rows = []
+    for seed in seeds:
+        for n, (variant, weights) in enumerate(variants.items()):
+            rows.append(
+                StackPicture(
+                    id=f"{seed}:{variant}",
+                    variant=variant,
+                    weights=tuple(LoraWeight(lora=k, weight=v) for k, v in weights.items()),
+                    prompt="a film still, luca boy, running, in portorosso",
+                    seed=seed,
+                    image=_save(folder, _noise(rng, n), f"{seed}-{n}.png"),
+                    random_base=random_base,
+                    changed=float(n),
+                )
+            )
+    return Dataset(StackPicture, folder, rows)
+
+
+def evaluation_rows(folder: Path) -> Dataset[Evaluation]:
+    rng = np.random.default_rng(2)
+    rows = [
+        Evaluation(
+            id=f"{prompt}:{seed}:{variant}",
+            variant=variant,
+            weights=(LoraWeight(lora="luca", weight=1.0),) if variant == "with" else (),
+            prompt=prompt,
+            seed=seed,
+            image=_save(folder, _noise(rng, seed), f"{len(prompt)}-{seed}-{variant}.png"),
+            random_base=False,
+            sharpness=3,
+            changed=12.5,
+        )
+        for prompt in ("luca boy standing on a beach at noon, full body", "luca boy, close-up")
+        for seed in (1, 2)
+        for variant in ("without", "with")
+    ]
+    return Dataset(Evaluation, folder, rows)

@@ -1,0 +1,148 @@
+"""Other shots: true pixels of the same place from another camera, nothing from another place."""
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from models.inpaint import load_inpainter
+from models.inpaint.elsewhere import View, fill_from_elsewhere, likely_places
+from models.inpaint.neighbours import Neighbours
+from models.inpaint.provenance import dilate
+from tests.models.sample_film import FILM, frames, truth
+
+SIZE = (150, 220)  # height, width
+AT = (110, 75)
+
+
+def psnr(one, other, where):
+    error = (one[where].astype(float) - other[where]) ** 2
+    return 10 * np.log10(255**2 / max(error.mean(), 1e-9))
+
+
+def facade(seed, height=SIZE[0], width=SIZE[1]):
+    rng = np.random.default_rng(seed)
+    wall = cv2.resize(rng.integers(60, 200, (12, 34, 3)).astype(np.uint8), (width, height))
+    for x, y, w, h in rng.integers((0, 0, 8, 8), (width, height, 40, 40), (60, 4)):
+        cv2.rectangle(wall, (int(x), int(y)), (int(x + w), int(y + h)), rng.integers(0, 255, 3).tolist(), -1)
+    return cv2.GaussianBlur(wall, (0, 0), 0.8)
+
+
+def disc(radius=26):
+    mask = np.zeros(SIZE, np.uint8)
+    cv2.circle(mask, AT, radius, 1, -1)
+    return mask > 0
+
+
+def occupied(wall):
+    """Return the wall behind somebody a little smaller than the hole, which is dilated."""
+    return np.where(disc(22)[..., None], np.uint8(250), wall)
+
+
+def seen_by(wall, zoom, tilt=0.0005):
+    """Return what a camera shows that looks at the wall from the side, `zoom` times closer."""
+    matrix = np.array([[zoom, 0.06, AT[0] * (1 - zoom)], [-0.04, zoom, AT[1] * (1 - zoom)], [tilt, 0, 1]])
+    return cv2.warpPerspective(wall, matrix, SIZE[::-1], flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
+
+
+def nobody():
+    return np.zeros(SIZE, bool)
+
+
+@pytest.mark.parametrize("zoom", [0.6, 1.0, 2.0])
+def test_another_camera_at_the_same_wall_shows_what_is_hidden(zoom):
+    wall, hole = facade(3), disc()
+    picture = occupied(wall)
+    view = View(seen_by(wall, zoom), nobody())
+    found = fill_from_elsewhere(picture, hole, hole, [view])
+    assert found.known[hole].mean() > 0.95
+    assert psnr(found.image, wall, found.known) > 24 + 4 * (zoom >= 1)
+    again = fill_from_elsewhere(picture, hole, hole, [view])
+    assert np.array_equal(found.image, again.image)
+
+
+def test_a_view_of_another_place_is_refused():
+    wall, hole = facade(3), disc()
+    strangers = [View(facade(seed), nobody()) for seed in (11, 12, 13)]
+    found = fill_from_elsewhere(occupied(wall), hole, hole, strangers)
+    assert not found.known.any()
+
+
+def test_what_a_view_hides_itself_is_not_taken():
+    wall, hole = facade(3), disc()
+    picture = occupied(wall)
+    someone = nobody()
+    someone[:, 110:150] = True
+    body = np.zeros_like(someone)
+    body[:, 114:146] = True
+    view = View(np.where(body[..., None], np.uint8(9), wall), someone)
+    found = fill_from_elsewhere(picture, hole, hole, [view])
+    assert found.known[:, :105][hole[:, :105]].mean() > 0.9
+    assert not found.known[:, 110:150].any()
+
+
+@settings(max_examples=6, deadline=None)
+@given(radius=st.integers(6, 26), zoom=st.floats(0.7, 1.6), seed=st.integers(0, 99))
+def test_only_unknown_pixels_change(radius, zoom, seed):
+    wall, hole, unknown = facade(seed), disc(), disc(radius)
+    picture = occupied(wall)
+    found = fill_from_elsewhere(picture, hole, unknown, [View(seen_by(wall, zoom), nobody())])
+    assert not (found.known & ~unknown).any()
+    assert np.array_equal(found.image[~found.known], picture[~found.known])
+
+
+@pytest.mark.parametrize(
+    ("unknown", "message"), [(~nobody(), "unknown outside the hole"), (np.zeros((9, 9), bool), r"\(9, 9\) need")]
+)
+def test_an_impossible_unknown_is_refused(unknown, message):
+    with pytest.raises(ValueError, match=message):
+        fill_from_elsewhere(facade(1), disc(), unknown, [])
+
+
+def test_nothing_unknown_or_no_view_leaves_the_picture():
+    wall = facade(1)
+    for unknown, views in ((nobody(), [View(wall, nobody())]), (disc(), [])):
+        found = fill_from_elsewhere(wall, disc(), unknown, views)
+        assert np.array_equal(found.image, wall)
+        assert not found.known.any()
+
+
+def hole_of(number):
+    return dilate(cv2.imread(str(FILM / "masks" / f"{number:06d}.png"), cv2.IMREAD_GRAYSCALE) > 0)
+
+
+def views_of(shot):
+    numbers = sorted(frames(shot))
+    inset = len(numbers) // 6
+    return [View(frames(shot)[number], hole_of(number)) for number in (numbers[inset], numbers[-1 - inset])]
+
+
+@pytest.mark.parametrize(
+    ("shot", "bound", "share"), [(2, 26.0, 0.85), (10, 28.0, 0.85)], ids=["portrait", "jumping on the spot"]
+)
+def test_other_shots_of_the_film_show_what_its_still_shots_hide(shot, bound, share):
+    numbers = sorted(frames(shot))
+    pictures, holes = [frames(shot)[number] for number in numbers], [hole_of(number) for number in numbers]
+    number = next(one for one in numbers[len(numbers) // 2 :] if (FILM / "plates" / f"{one:06d}.png").exists())
+    index = numbers.index(number)
+    seen = Neighbours(pictures, holes).fill(index)
+    unknown = holes[index] & ~seen.known
+    everything = [view for other in range(13) if other != shot for view in views_of(other)]
+    likely = likely_places(pictures[index], [view.image for view in everything], 8)
+    found = fill_from_elsewhere(seen.image, holes[index], unknown, [everything[one] for one in likely])
+    plate = cv2.cvtColor(cv2.imread(str(FILM / "plates" / f"{number:06d}.png")), cv2.COLOR_BGR2RGB)
+    guessed = load_inpainter("patchmatch").fill(seen.image, unknown)
+    assert found.known[unknown].mean() >= share
+    assert psnr(found.image, plate, found.known) >= bound
+    assert psnr(found.image, plate, found.known) >= psnr(guessed, plate, found.known) + 8
+
+
+def test_views_of_one_place_are_preferred():
+    place_of = {row["shot"]: row["place"] for row in truth()}
+    shots = [shot for shot in place_of if shot != 8]
+    pictures = [next(iter(frames(shot).values())) for shot in shots]
+    best = likely_places(next(iter(frames(8).values())), pictures, 3)
+    assert [place_of[shots[index]] for index in best] == ["kitchen"] * 3
+    assert likely_places(pictures[0], pictures, 1) == [0]
+    assert likely_places(pictures[0], [], 3) == []
