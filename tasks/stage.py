@@ -235,12 +235,14 @@ def check_result(name: str, config: StageConfig, kept: list[B], refused: list[Re
         message = f"{name}: two rows share an id; ids are derived from the parent's and must be unique"
         raise ValueError(message)
     reasons = ", ".join(sorted({row.reason for row in refused})) or "nothing was refused, nothing was found"
+    named = f"{name} for {current_label()}" if current_label() else name
     if not kept and not config.may_be_empty:
-        message = f"{name}: nothing was kept of {len(refused)} refused items ({reasons}). "
-        raise StageFault(message + f"Loosen the rule under `{name}:`, or set `{name}: {{may_be_empty: true}}`")
+        message = f"{named}: nothing was kept of {len(refused)} refused items ({reasons}). Look at the contact "
+        message += "sheets of the stages before it, loosen the rule in the project file, or set `may_be_empty: true`"
+        raise StageFault(message)
     share = len(refused) / max(1, len(refused) + len(kept))
     if share > config.max_rejected_share:
-        message = f"{name}: {share:.0%} of the items were refused ({reasons}), above `max_rejected_share` = "
+        message = f"{named}: {share:.0%} of the items were refused ({reasons}), above `max_rejected_share` = "
         raise StageFault(
             message + f"{config.max_rejected_share:.0%}. Look at its rejected.parquet, loosen the rule or the limit"
         )

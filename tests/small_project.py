@@ -9,6 +9,7 @@ SMALL = {
     "extract_frames.every_s": "0.5",
     "extract_frames.max_height": "192",
     "inpaint_plates.per_shot": "2",
+    "cluster_places.min_cluster_size": "2",
     **{f"loras.{name}.train.steps": "6" for name in ("luca", "portorosso", "running", "happy")},
     **{f"loras.{name}.train.warmup_steps": "1" for name in ("luca", "portorosso", "running", "happy")},
     **{f"loras.{name}.train.checkpoint_every": "2" for name in ("luca", "portorosso", "running", "happy")},
@@ -24,3 +25,15 @@ SMALL = {
 def small_project(workspace: Path) -> dict[str, str]:
     """Return the changes that make the sample project small, kept in `workspace`."""
     return {**SMALL, "workspace": str(workspace)}
+
+
+def tiny_project(workspace: Path) -> dict[str, str]:
+    """Return the changes that leave two shots, two LoRAs and every stage: what is killed again and again."""
+    few = {key: value for key, value in small_project(workspace).items() if not key.startswith("loras.")}
+    train = "{steps: 6, warmup_steps: 1, checkpoint_every: 2, sample_every: 6, sample_steps: 2}"
+    rest = f"train: {train}, evaluate: {{steps: 2, seeds: [1]}}"
+    return {
+        **few,
+        "films": "[{path: samples/harbour/harbour.mp4, from_frame: 168, to_frame: 300}]",
+        "loras": f"{{luca: {{type: character, {rest}}}, portorosso: {{type: background, {rest}}}}}",
+    }

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from data_contracts.manifest import Manifest
-from tests.small_project import CONFIG, ROOT, small_project
+from tests.small_project import CONFIG, ROOT, tiny_project
 
 KILLS = 20
 RUN = """
@@ -26,7 +27,7 @@ build_all.fn(Path(sys.argv[1]), json.loads(sys.argv[2]))
 
 def start(workspace: Path) -> "subprocess.Popen[bytes]":
     environment = {**os.environ, "REEL2LORA_ALLOW": str(workspace.parent), "PYTHONHASHSEED": "random"}
-    arguments = [sys.executable, "-c", RUN, str(CONFIG), json.dumps(small_project(workspace))]
+    arguments = [sys.executable, "-c", RUN, str(CONFIG), json.dumps(tiny_project(workspace))]
     return subprocess.Popen(arguments, cwd=ROOT, env=environment, stderr=subprocess.PIPE, start_new_session=True)
 
 
@@ -53,17 +54,25 @@ def finish(workspace: Path) -> None:
     assert child.returncode == 0, errors.decode()[-2000:]
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> Path:
+    """The workspace of a run that nobody killed."""
+    workspace = tmp_path_factory.mktemp("undisturbed") / "work"
+    finish(workspace)
+    return workspace
+
+
 @pytest.mark.timeout(560)
-def test_killed_runs_end_as_undisturbed_ones(finished_run, tmp_path):
+def test_killed_runs_end_as_undisturbed_ones(undisturbed, tmp_path):
     chance = random.Random(7)
-    expected, kills, rounds = digests(finished_run), 0, 0
+    expected, kills, rounds = digests(undisturbed), 0, 0
     while kills < KILLS:
         workspace = tmp_path / f"round{rounds}"
         rounds += 1
         for _ in range(KILLS):
             child = start(workspace)
             try:
-                child.wait(chance.uniform(4.0, 11.0))
+                child.wait(chance.uniform(2.5, 8.0))
             except subprocess.TimeoutExpired:
                 child.send_signal(signal.SIGKILL)
                 child.communicate()
@@ -79,19 +88,20 @@ def test_killed_runs_end_as_undisturbed_ones(finished_run, tmp_path):
 
 
 @pytest.mark.timeout(300)
-def test_two_runs_at_once_share_the_work(finished_run, tmp_path):
+def test_two_runs_at_once_share_the_work(undisturbed, tmp_path):
     workspace = tmp_path / "shared"
     both = [start(workspace), start(workspace)]
     for child in both:
         _, errors = child.communicate(timeout=280)
         assert child.returncode == 0, errors.decode()[-2000:]
-    assert digests(workspace) == digests(finished_run)
+    assert digests(workspace) == digests(undisturbed)
     assert set(computed_shards(workspace).values()) == {1}
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells a child that its parent died")
-def test_a_killed_run_leaves_no_trainer_behind(tmp_path):
-    workspace = tmp_path / "orphan"
+def test_a_killed_run_leaves_no_trainer_behind(undisturbed, tmp_path):
+    workspace = Path(shutil.copytree(undisturbed, tmp_path / "orphan"))
+    shutil.rmtree(workspace / "train_lora")
     child = start(workspace)
     deadline = time.monotonic() + 200
     while not (trainers := processes_with(str(workspace))) and time.monotonic() < deadline:
