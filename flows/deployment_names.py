@@ -44,7 +44,8 @@ def setup_environment(*, ctx: HookContext) -> None:
 
 def short_name_at(arguments: list[str]) -> int | None:
     """Return where `prefect deployment run NAME` has a NAME without its flow, or None."""
-    if not arguments or Path(arguments[0]).name not in {"prefect", "__main__.py"}:
+    # `python -m prefect` imports its package, and so this plugin, while the first argument is still "-m".
+    if not arguments or Path(arguments[0]).name not in {"prefect", "prefect.exe", "-m"}:
         return None
     if arguments[1:3] != ["deployment", "run"] or len(arguments) < 4:  # noqa: PLR2004
         return None

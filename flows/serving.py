@@ -8,7 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -77,7 +77,8 @@ def serve_project(config: Path, host: str, port: int) -> None:
         for each in found:
             print(f"  prefect deployment run {each.name}")
         print("Ctrl-C stops serving.", flush=True)
-        with temporary_settings({PREFECT_RUNNER_POLL_FREQUENCY: 2}):
+        # Ctrl-C is how one stops serving, not a failure.
+        with suppress(KeyboardInterrupt), temporary_settings({PREFECT_RUNNER_POLL_FREQUENCY: 2}):
             serve(*found, print_starting_message=False, limit=1)
 
 
