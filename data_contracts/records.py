@@ -4,7 +4,7 @@ Every `id` is derived from its parent's (`film:frame:track`), so that whatever i
 film and back. File fields name a file of the dataset that holds the row: `Dataset.path(row.image)` finds it.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -39,6 +39,10 @@ class OfFrame(Record):
     shot: str = Field(description="`film:sNNNN`, shots counted from 0")
     frame: int = Field(ge=0, description="number of the film frame in presentation order, counted from 0")
     time_s: float = Field(ge=0, description="presentation time in seconds from the film's start")
+
+    def moment(self) -> dict[str, Any]:
+        """Return the fields that a row made from this one shares with it."""
+        return {"film": self.film, "shot": self.shot, "frame": self.frame, "time_s": self.time_s}
 
 
 class Frame(OfFrame):

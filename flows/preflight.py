@@ -3,16 +3,19 @@
 import os
 import shutil
 import tempfile
+from itertools import chain
 from pathlib import Path
 
 from data_contracts.faults import InputFault
 from data_contracts.project import Project
 from models.pictures import read_rgb
-from models.shots.film import FilmFacts, UnreadableFilm, film_facts
+from models.shots.film import FilmFacts, UnreadableFilm, film_facts, fit_height, glance
 from models.weights import MissingWeights
+from tasks import segment_layers
 from tasks.backends import load_backends
 
 PNG_BYTES_PER_PIXEL = 2.0  # frames, masks, cut-outs and plates together, seen on animated films
+GLANCES = 32
 TRAINING_BYTES = 200_000_000  # checkpoints, samples and files of one LoRA of the lite profile
 
 
@@ -41,8 +44,22 @@ def preflight(project: Project, loras: list[str]) -> None:
         ]
     faults += missing_weights(project)
     faults += workspace_faults(project.workspace, needed_bytes(project, films, len(loras)))
+    if not faults and any(project.loras[name].type != "background" for name in loras):
+        faults += nobody_seen(project)
     if faults:
         raise InputFault("\n".join(faults))
+
+
+def nobody_seen(project: Project) -> list[str]:
+    """Return a fault where a glance at the films finds no character; mostly the first frame looked at has one."""
+    segmenter = segment_layers.segmenter(project.segment_layers.backend)
+    glances = (glance(film.path, GLANCES, film.from_frame, film.to_frame) for film in project.films)
+    for picture in chain.from_iterable(glances):
+        if any(True for _ in segmenter.segment_shot([fit_height(picture, project.extract_frames.max_height)])):
+            return []
+    names = ", ".join(film.path.name for film in project.films)
+    remedy = "give a film with characters, or run a background with --lora"
+    return [f"films: nobody was found in {GLANCES} frames of {names}, but LoRAs of characters are asked for: {remedy}"]
 
 
 def unreadable(paths: tuple[Path, ...]) -> list[str]:

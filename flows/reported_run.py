@@ -33,7 +33,8 @@ def reported_run(project: Project, what: str) -> Iterator[Report]:
             yield report
     finally:
         if run is not None:
-            report.path = write_report(project.workspace, run, f"{project.name}: {what}")
+            with disk_faults("the report", project.workspace):
+                report.path = write_report(project.workspace, run, f"{project.name}: {what}")
             publish(report.path, project.name)
 
 

@@ -111,10 +111,7 @@ def example_of(out: Path, crop: Crop, config: AssembleDatasetConfig, *, held_out
     caption = crop.caption
     return Example(
         id=f"{caption.id}:example",
-        film=caption.film,
-        shot=caption.shot,
-        frame=caption.frame,
-        time_s=caption.time_s,
+        **caption.moment(),
         source_id=caption.source_id,
         image=keep_picture(out, crop.image),
         mask=keep_picture(out, crop.mask),

@@ -138,10 +138,7 @@ def caption_of(
     )
     return Caption(
         id=row_id,
-        film=source.film,
-        shot=source.shot,
-        frame=source.frame,
-        time_s=source.time_s,
+        **source.moment(),
         source_id=source.id,
         box=box,
         group=" ".join(filter(None, (facts.size, facts.view, facts.action, facts.expression))) or row_id[-2:],

@@ -29,10 +29,7 @@ def cluster_places(out: Path, plates: Dataset[Plate], config: ClusterPlacesConfi
         named: Named = shots[plate.shot]
         yield Place(
             id=f"{plate.id}:place",
-            film=plate.film,
-            shot=plate.shot,
-            frame=plate.frame,
-            time_s=plate.time_s,
+            **plate.moment(),
             plate_id=plate.id,
             cluster=named.cluster,
             name=named.name,

@@ -24,10 +24,7 @@ def cluster_poses(out: Path, poses: Dataset[Pose], config: ClusterPosesConfig) -
     for pose, label, probability in zip(whole, labels, probabilities, strict=True):
         yield PoseGroup(
             id=f"{pose.id}:group",
-            film=pose.film,
-            shot=pose.shot,
-            frame=pose.frame,
-            time_s=pose.time_s,
+            **pose.moment(),
             pose_id=pose.id,
             layer_id=pose.layer_id,
             action=pose.action,

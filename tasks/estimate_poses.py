@@ -37,10 +37,7 @@ def estimate_poses(
             box = as_floats(layer.box)
             yield Pose(
                 id=f"{layer.id}:pose",
-                film=layer.film,
-                shot=layer.shot,
-                frame=layer.frame,
-                time_s=layer.time_s,
+                **layer.moment(),
                 layer_id=layer.id,
                 track=layer.track,
                 keypoints=tuple((round(float(x), 2), round(float(y), 2), round(float(c), 4)) for x, y, c in points),

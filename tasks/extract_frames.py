@@ -4,14 +4,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
-
 from data_contracts.records import Frame, Rejected
 from data_contracts.stages import ExtractFramesConfig, FilmSource
 from models.pictures import Picture, encode_png, keep_bytes
 from models.sheets import frames_sheet
 from models.shots.cuts import with_cuts
-from models.shots.film import Film, FilmFrame, letterbox
+from models.shots.film import Film, FilmFrame, fit_height, letterbox
 from models.shots.quality import brightness, hash_distance, is_text_card, perceptual_hash, sharpness
 from tasks.progress import report_progress
 from tasks.stage import stage
@@ -91,11 +89,7 @@ def candidate(frame: FilmFrame) -> Candidate:
 def fit(rgb: Picture, box: tuple[int, int, int, int], max_height: int) -> Picture:
     """Cut the letterbox off and scale the picture down to at most `max_height` pixels of height."""
     x0, y0, x1, y1 = box
-    picture = rgb[y0:y1, x0:x1]
-    if picture.shape[0] <= max_height:
-        return picture
-    width = round(picture.shape[1] * max_height / picture.shape[0])
-    return cv2.resize(picture, (width, max_height), interpolation=cv2.INTER_AREA).astype(picture.dtype)
+    return fit_height(rgb[y0:y1, x0:x1], max_height)
 
 
 def rows_of_shot(

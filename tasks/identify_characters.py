@@ -37,10 +37,7 @@ def identify_characters(
         named = tracks[layer.track]
         yield Identity(
             id=f"{layer.id}:identity",
-            film=layer.film,
-            shot=layer.shot,
-            frame=layer.frame,
-            time_s=layer.time_s,
+            **layer.moment(),
             layer_id=layer.id,
             track=layer.track,
             cluster=named.cluster,

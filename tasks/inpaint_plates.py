@@ -64,10 +64,7 @@ def plate_of(out: Path, frame: Frame, plate: PlateImage) -> Plate:
     grown: Picture = np.where(hole, 0, 255).astype(np.uint8)
     return Plate(
         id=f"{frame.id}:plate",
-        film=frame.film,
-        shot=frame.shot,
-        frame=frame.frame,
-        time_s=frame.time_s,
+        **frame.moment(),
         frame_id=frame.id,
         image=keep_picture(out, plate.image),
         provenance=keep_picture(out, plate.provenance),

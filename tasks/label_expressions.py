@@ -30,10 +30,7 @@ def label_expressions(
         for layer, timed, steady in zip(track, seen, smooth_track(seen), strict=True):
             yield Expression(
                 id=f"{layer.id}:expression",
-                film=layer.film,
-                shot=layer.shot,
-                frame=layer.frame,
-                time_s=layer.time_s,
+                **layer.moment(),
                 layer_id=layer.id,
                 track=layer.track,
                 label=steady.label,

@@ -61,10 +61,7 @@ def layer_of(out: Path, frame: Frame, mask: TrackMask, picture: Picture, box: Bo
     cutout = np.dstack([picture, mask.alpha])[y0:y1, x0:x1]
     return Layer(
         id=f"{frame.id}:t{mask.track:02}",
-        film=frame.film,
-        shot=frame.shot,
-        frame=frame.frame,
-        time_s=frame.time_s,
+        **frame.moment(),
         frame_id=frame.id,
         track=f"{frame.shot}:t{mask.track:02}",
         mask=keep_picture(out, mask.alpha),

@@ -92,6 +92,33 @@ def _reason(error: BaseException) -> str:
     return getattr(error, "strerror", None) or "it has no frames"
 
 
+def glance(path: Path, count: int, from_frame: int = 0, to_frame: int | None = None) -> Iterator[Picture]:
+    """Yield up to `count` frames `(H, W, 3) RGB` uint8 spread over a part of a film, those of its middle first."""
+    facts = film_facts(path)
+    start, end = from_frame / facts.fps, (to_frame or facts.frames or from_frame + 1) / facts.fps
+    places = sorted(((n + 0.5) / count for n in range(count)), key=lambda place: abs(place - 0.5))
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        for place in places:
+            moment = start + (end - start) * place
+            try:
+                container.seek(int(moment * av.time_base))
+                for frame in container.decode(stream):
+                    if (frame.time or 0.0) >= start - 1e-6:  # a seek lands on the key frame before
+                        yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+                        break
+            except av.error.FFmpegError:
+                continue  # beyond the damage of a damaged film
+
+
+def fit_height(picture: Picture, max_height: int) -> Picture:
+    """Return a picture scaled down to at most `max_height` pixels of height."""
+    if picture.shape[0] <= max_height:
+        return picture
+    width = round(picture.shape[1] * max_height / picture.shape[0])
+    return np.asarray(cv2.resize(picture, (width, max_height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
 def letterbox(path: Path, probes: int = 12, black: int = 20) -> tuple[int, int, int, int]:
     """Return the picture's box x0, y0, x1, y1 without the black bars that all of `probes` key frames share.
 

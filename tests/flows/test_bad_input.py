@@ -60,6 +60,12 @@ def test_an_unknown_key_and_a_negative_number_in_one_message(project):
     assert "segment_layers.colour" in message
 
 
+def test_a_film_without_people(project):
+    empty = "[{path: samples/harbour/harbour.mp4, from_frame: 0, to_frame: 90}]"
+    message = refused({**project, "films": empty})
+    assert "nobody was found in 32 frames of harbour.mp4" in message
+
+
 def test_an_unknown_lora(project):
     assert "'nobody' is not in the project; known: luca" in refused(project, "--lora", "nobody")
 
