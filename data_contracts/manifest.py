@@ -29,7 +29,7 @@ class Manifest(BaseModel):
     versions: dict[str, str] = Field(description="versions of the packages that did the work")
     counts: Counts
     shards: int = Field(ge=0)
-    seconds: float = Field(ge=0, description="work of all sessions, resumed ones included")
+    seconds: float = Field(ge=0, description="work on it, of resumed runs too")
     finished_at: str = Field(description="UTC, ISO 8601")
 
     def save(self, folder: Path) -> None:

@@ -225,7 +225,7 @@ class Stage(Generic[P, B]):
 
 
 def journal_seconds(folder: Path) -> float:
-    """Return the seconds that the finished shards took, over all sessions."""
+    """Return the seconds that the finished shards took, over all runs that worked on it."""
     lines = (
         (folder / "journal.jsonl").read_text(encoding="utf-8").splitlines()
         if (folder / "journal.jsonl").exists()
