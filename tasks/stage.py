@@ -95,7 +95,7 @@ class Stage(Generic[P, B]):
             result = self._finish(work)
         else:
             result = cast("Dataset[B]", self._task(work, reused=reused)(**work.inputs, config=work.config))
-        parents = tuple(f"{i.folder.parent.name}/{i.folder.name}" for i in _datasets(work.inputs))
+        parents = tuple(dict.fromkeys(f"{i.folder.parent.name}/{i.folder.name}" for i in _datasets(work.inputs)))
         note_use(
             StageUse(
                 stage=self.name,
