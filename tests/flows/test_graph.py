@@ -4,14 +4,18 @@ import json
 import shutil
 from pathlib import Path
 
+import av
 import pytest
 
 from data_contracts.dataset import read_rows
+from data_contracts.project_file import load_project
 from data_contracts.records import Example, LoraFile, StackPicture
 from flows.build_all import build_all
+from flows.film_facts import see_cast, see_scenery
 from flows.inspect_runs import clean_workspace, drop_stage, latest_run
-from tasks.run_record import RunRecord, latest_runs
-from tests.small_project import CONFIG, ROOT, small_project
+from models.shots.film import Film
+from tasks.run_record import RunRecord, latest_runs, recorded_run
+from tests.small_project import CONFIG, ROOT, small_project, tiny_project
 
 PERCEPTION = {
     "extract_frames", "segment_layers", "inpaint_plates", "cluster_places",
@@ -58,15 +62,36 @@ def test_another_caption_prefix_runs_only_what_follows_captions(workspace):
     assert computed(latest_run(workspace)) == {*((stage, "luca") for stage in PER_LORA), ("compose_loras", "")}
 
 
-def test_other_bytes_of_the_film_run_everything_again(workspace, allowed):
+def test_other_bytes_with_the_same_pictures_only_run_the_frames_again(workspace, allowed):
     film = allowed / "harbour.mp4"
     film.write_bytes((ROOT / "samples/harbour/harbour.mp4").read_bytes() + b"\0\0\0\x08free")
     films = f"[{{path: {film}, from_frame: 96, to_frame: 456}}]"
     build_all.fn(CONFIG, {**small_project(workspace), "films": films})
-    stages = {use.stage for use in latest_run(workspace).stages if use.reused}
-    # The same pictures come out of the other bytes, so everything behind the frames stays valid.
-    assert ("extract_frames", "") in computed(latest_run(workspace))
-    assert "extract_frames" not in stages
+    assert computed(latest_run(workspace)) == {("extract_frames", "")}
+
+
+def test_another_encoding_of_the_film_runs_everything_again(allowed):
+    films = [write_part(allowed / f"{name}.mp4", crf) for name, crf in (("one", 10), ("two", 35))]
+    for film in films:
+        film.replace(allowed / "film.mp4")
+        project = load_project(CONFIG, {**tiny_project(allowed / "work"), "films": f"[{allowed}/film.mp4]"})
+        with recorded_run(project.workspace, "both"):
+            see_cast(project, see_scenery(project))
+    first, second = latest_runs(allowed / "work")
+    assert {use.stage for use in first.stages} == {use.stage for use in second.stages} == PERCEPTION
+    assert len(computed(first)) == len(computed(second)) == len(PERCEPTION)
+
+
+def write_part(path: Path, crf: int) -> Path:
+    """Encode two shots of the sample film, better or worse."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=24, options={"crf": str(crf)})
+        stream.width, stream.height, stream.pix_fmt = 512, 288, "yuv420p"
+        for frame in Film(ROOT / "samples/harbour/harbour.mp4"):
+            if 168 <= frame.number < 300:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(frame.rgb, format="rgb24")))
+        container.mux(stream.encode())
+    return path
 
 
 def test_held_out_pictures_share_no_shot_with_training(finished_run):

@@ -170,3 +170,28 @@ def test_the_content_digest_depends_on_rows_and_their_order(order):
 def test_the_stage_engine_needs_neither_torch_nor_a_server():
     code = "import sys, tasks.stage; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@stage(Number, version=1, by="shot")
+def fill_disk(out: Path, numbers: Dataset[Number], config: StageConfig) -> Iterator[Number | Rejected]:
+    calls.append(numbers.rows[0].shot)
+    for row in numbers:
+        (out / row.id).write_bytes(bytes(200_000))
+        yield row
+
+
+def test_a_full_disk_is_said_and_what_is_finished_stays(tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(disk)], check=False).returncode:
+        pytest.skip("mounting a small disk needs root")
+    try:
+        with pytest.raises(StageFault, match=r"fill_disk: the disk that holds workspace 'disk' is full"):
+            fill_disk(disk, numbers(1, 2, 3), StageConfig())
+        finished = len(list(disk.glob("fill_disk/*/parts/film-s?.parquet")))
+        assert 0 < finished < 3
+        subprocess.run(["mount", "-o", "remount,size=8m", str(disk)], check=True)
+        assert len(fill_disk(disk, numbers(1, 2, 3), StageConfig())) == 3
+        assert len(calls) == 3 + 1  # only the shard that broke was begun twice
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
