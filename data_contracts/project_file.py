@@ -1,6 +1,5 @@
 """Reading a project file: YAML over its profile, every fault named with its file, key, value and remedy."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,10 +9,7 @@ from pydantic import ValidationError
 
 from data_contracts.faults import InputFault
 from data_contracts.project import Project
-
-ALLOW_VARIABLE = "REEL2LORA_ALLOW"
-VIDEO_ENDINGS = frozenset({".mp4", ".mkv", ".mov", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".ts"})
-Tree = dict[str, Any]
+from data_contracts.project_paths import Tree, mapping, root_of, with_paths, workspace_path
 
 
 def load_project(path: Path, changes: Mapping[str, str] | None = None) -> Project:
@@ -27,10 +23,9 @@ def load_project(path: Path, changes: Mapping[str, str] | None = None) -> Projec
         InputFault: every fault of the file in one message: file, key, value, rule, remedy.
     """
     path = path.resolve()
-    own = read_yaml(path)
+    own, root = read_yaml(path), root_of(path)
     for key, value in (changes or {}).items():
         set_key(own, key, yaml.safe_load(value))
-    root = path.parent.parent if path.parent.name == "configs" else path.parent
     profile = find_profile(str(own.get("profile", "lite")), path.parent)
     tree = complete(own, read_yaml(profile), path.name)
     tree = with_paths(tree, root, path.name)
@@ -38,6 +33,12 @@ def load_project(path: Path, changes: Mapping[str, str] | None = None) -> Projec
         return Project.model_validate(tree)
     except ValidationError as error:
         raise InputFault(describe(error, own, path.name, profile.name)) from error
+
+
+def workspace_of(path: Path) -> Path:
+    """Return a project's workspace without asking for its films: they may be gone by the time one looks at results."""
+    path = path.resolve()
+    return workspace_path(read_yaml(path), root_of(path), path.name)
 
 
 def read_yaml(path: Path) -> Tree:
@@ -133,88 +134,6 @@ def complete_lora(name: str, entry: object, types: Tree, described: dict[str, st
     if "max_seconds" in own:
         plan["train"]["max_seconds"] = own["max_seconds"]
     return plan
-
-
-def mapping(value: object, key: str, file: str) -> Tree:
-    """Return `value` as a mapping; nothing is an empty one."""
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        message = f"{file}: {key}: {value!r} should be a group of keys, one `name: value` a line below it"
-        raise InputFault(message)
-    return value
-
-
-def with_paths(tree: Tree, root: Path, file: str) -> Tree:
-    """Make the tree's paths absolute, expand folders of films, and keep all of them inside the allowed folders."""
-    films: list[Tree] = []
-    entries = tree.get("films") or []
-    if not isinstance(entries, list):
-        message = f"{file}: films: {entries!r} should be a list, one `- path` a line"
-        raise InputFault(message)
-    for number, entry in enumerate(entries):
-        film = dict(entry) if isinstance(entry, dict) else {"path": entry}
-        where = existing(film.get("path"), f"films.{number}", root, file)
-        films += [{**film, "path": path} for path in videos_in(where, f"films.{number}", file)]
-    tree["films"] = films
-    tree["workspace"] = inside(
-        tree.get("workspace", f"workspace/{tree.get('name', 'project')}"), "workspace", root, file
-    )
-    if tree.get("base") is not None:
-        tree["base"] = existing(tree["base"], "base", root, file)
-    else:
-        tree["base"] = None
-    for stage, group in (("identify_characters", "characters"), ("cluster_places", "places")):
-        references = mapping(mapping(tree.get(stage), stage, file).get("references"), f"{stage}.references", file)
-        for name, pictures in references.items():
-            key = f"{group}.{name}.references"
-            if not isinstance(pictures, list):
-                message = f"{file}: {key}: {pictures!r} should be a list of pictures"
-                raise InputFault(message)
-            references[name] = [existing(picture, key, root, file) for picture in pictures]
-    return tree
-
-
-def inside(value: object, key: str, root: Path, file: str) -> Path:
-    """Return a path of the file, absolute.
-
-    Raises:
-        InputFault: it is not text, or leaves the project's folder and the folders that the user allowed.
-    """
-    if not isinstance(value, str) or not value:
-        message = f"{file}: {key}: {value!r} should be the path of a file or folder"
-        raise InputFault(message)
-    path = (root / value).resolve()
-    allowed = [root.resolve(), *(Path(p).resolve() for p in os.environ.get(ALLOW_VARIABLE, "").split(os.pathsep) if p)]
-    if not any(path.is_relative_to(folder) for folder in allowed):
-        message = f"{file}: {key}: {value!r} leaves the project's folder. Move it inside, or allow its folder with "
-        raise InputFault(message + f"--allow-folder (environment variable {ALLOW_VARIABLE})")
-    return path
-
-
-def existing(value: object, key: str, root: Path, file: str) -> Path:
-    """Return a path of the file that must exist.
-
-    Raises:
-        InputFault: nothing is there.
-    """
-    path = inside(value, key, root, file)
-    if not path.exists():
-        message = f"{file}: {key}: {value!r} does not exist; paths are relative to the project's folder {root.name!r}"
-        raise InputFault(message)
-    return path
-
-
-def videos_in(path: Path, key: str, file: str) -> list[Path]:
-    """Return the film, or the films of a folder in order of their names."""
-    if not path.is_dir():
-        return [path]
-    if not (found := sorted(p for p in path.iterdir() if p.suffix.lower() in VIDEO_ENDINGS)):
-        message = (
-            f"{file}: {key}: folder {path.name!r} holds no video; endings known: {' '.join(sorted(VIDEO_ENDINGS))}"
-        )
-        raise InputFault(message)
-    return found
 
 
 def describe(error: ValidationError, own: Tree, file: str, profile: str) -> str:

@@ -129,6 +129,7 @@ def rerun(
     allow(allow_folder)
     from flows.inspect_runs import drop_stage  # noqa: PLC0415
 
+    allow(allow_folder)
     for name in drop_stage(project_workspace(config), stage, lora):
         print(f"dropped {name}")
     run(config, "", changes, allow_folder)
@@ -200,7 +201,7 @@ def parsed(changes: list[str] | None) -> dict[str, str]:
 
 def allow(folders: list[Path] | None) -> None:
     """Let the project's paths point into `folders`, in this process and its children."""
-    from data_contracts.project_file import ALLOW_VARIABLE  # noqa: PLC0415
+    from data_contracts.project_paths import ALLOW_VARIABLE  # noqa: PLC0415
 
     if folders:
         old = os.environ.get(ALLOW_VARIABLE, "").split(os.pathsep)
@@ -209,9 +210,9 @@ def allow(folders: list[Path] | None) -> None:
 
 def project_workspace(config: Path) -> Path:
     """Return the workspace of a project file."""
-    from data_contracts.project_file import load_project  # noqa: PLC0415
+    from data_contracts.project_file import workspace_of  # noqa: PLC0415
 
-    return load_project(config).workspace
+    return workspace_of(config)
 
 
 def use_prefect() -> AbstractContextManager[str]:

@@ -8,7 +8,7 @@ import yaml
 
 from data_contracts.faults import InputFault
 from data_contracts.json_schemas import FOLDER, schemas
-from data_contracts.project_file import load_project
+from data_contracts.project_file import load_project, workspace_of
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -115,3 +115,8 @@ def test_two_films_of_one_name_are_refused(tmp_path):
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(tree))
     with pytest.raises(InputFault, match="two films are called 'film'"):
         load_project(tmp_path / "own.yaml")
+
+
+def test_results_can_be_looked_at_when_the_film_is_gone(tmp_path):
+    (tmp_path / "own.yaml").write_text("name: old\nfilms: [gone.mp4]\nloras: {}\n")
+    assert workspace_of(tmp_path / "own.yaml") == tmp_path / "workspace" / "old"
