@@ -91,7 +91,7 @@ def write_report(workspace: Path, run: RunRecord, title: str) -> Path:
     path = workspace / "reports" / run.name / "report.html"
     path.parent.mkdir(parents=True, exist_ok=True)
     for target in (path, workspace / "report.html"):
-        beside = target.with_suffix(".part")
+        beside = target.with_name(f"{run.name}.part")  # two runs may end at the same moment
         beside.write_text(page, encoding="utf-8")
         beside.replace(target)
     return path

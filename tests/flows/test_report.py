@@ -1,6 +1,7 @@
 import base64
 import io
 import re
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 
 import numpy as np
@@ -122,6 +123,14 @@ def test_a_failed_run_shows_its_error_and_what_is_done(workspace):
 
 def test_a_run_that_has_done_nothing_has_a_report(workspace):
     assert "0 stages" in Page(write_report(workspace.folder, workspace.run, "t").read_text()).text
+
+
+def test_runs_that_end_at_the_same_moment_do_not_tear_each_others_report(workspace):
+    runs = [workspace.run.model_copy(update={"name": f"run-{number}"}) for number in range(40)]
+    with ThreadPoolExecutor(4) as writers:
+        paths = list(writers.map(lambda run: write_report(workspace.folder, run, run.name), runs))
+    assert all(path.is_file() for path in paths)
+    assert "0 stages" in Page((workspace.folder / "report.html").read_text()).text
 
 
 def test_a_result_that_two_loras_share_is_shown_once(workspace):
