@@ -155,12 +155,16 @@ def likely_places(query: Image, candidates: Sequence[Image], most: int) -> list[
     Thumbnails are compared by their colour histograms in Lab with the Bhattacharyya coefficient, which a change of
     camera leaves largely alone.
     """
-    wanted = _palette(query)
-    likeness = np.array([wanted @ _palette(candidate) for candidate in candidates])
+    return most_alike(palette(query), [palette(candidate) for candidate in candidates], most)
+
+
+def most_alike(wanted: Map, palettes: Sequence[Map], most: int) -> list[int]:
+    """Return the indices of up to `most` of the palettes that are most like `wanted`, best first."""
+    likeness = np.array([wanted @ each for each in palettes])
     return [int(index) for index in np.argsort(-likeness, kind="stable")[: max(0, most)]]
 
 
-def _palette(image: Image) -> Map:
+def palette(image: Image) -> Map:
     """Return the square roots (n,) of a smoothed Lab histogram of `image`, of length 1."""
     lab = cv2.cvtColor(cv2.resize(image, THUMBNAIL, interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2LAB)
     histogram = cv2.calcHist([lab], [0, 1, 2], None, list(LAB_BINS), [0, 256, *AB_RANGE, *AB_RANGE])
