@@ -45,7 +45,7 @@ class Project(Config):
     profile: str
     films: tuple[FilmSource, ...] = Field(min_length=1)
     workspace: Path
-    base: Path | None = Field(description="diffusers folder of the base model; null: a random one is made locally")
+    base: Path | None = Field(description="diffusers folder of the base model; null: the small one that comes along")
     extract_frames: ExtractFramesConfig
     segment_layers: SegmentLayersConfig
     inpaint_plates: InpaintPlatesConfig

@@ -130,7 +130,7 @@ def complete_lora(name: str, entry: object, types: Tree, described: dict[str, st
     prefix = {"prefix": own["prefix"]} if "prefix" in own else {}
     plan["caption"] = {"described_as": described, **plan.get("caption", {}), **head, **prefix}
     settings = merged(plan.get("train", {}), own.get("train", {}))
-    plan["train"] = {"name": name, "type": head["type"], "trigger": head["trigger"], "settings": settings}
+    plan["train"] = {"name": name, **head, "settings": settings}
     if "max_seconds" in own:
         plan["train"]["max_seconds"] = own["max_seconds"]
     return plan

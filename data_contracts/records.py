@@ -168,6 +168,7 @@ class LoraFile(Record):
 
     name: str
     type: LoraType
+    subject: str
     trigger: str
     family: Literal["sd15"]
     weights: FileName
@@ -178,7 +179,6 @@ class LoraFile(Record):
     final_loss: float = Field(description="mean of the last tenth of the steps")
     dataset_digest: str = Field(description="content digest of the examples")
     shots: tuple[str, ...] = Field(description="the shots that it learnt from")
-    random_base: bool = Field(description="true where the base model was randomly initialised: pictures mean nothing")
 
 
 class LoraWeight(BaseModel):
@@ -190,6 +190,20 @@ class LoraWeight(BaseModel):
     weight: float
 
 
+class Finding(BaseModel):
+    """Whether a generated picture shows what one LoRA was to teach."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    lora: str
+    probability: float = Field(ge=0, le=1)
+
+    @property
+    def is_found(self) -> bool:
+        """Whether the judge thinks so rather than not."""
+        return self.probability >= 0.5  # noqa: PLR2004  more likely than not
+
+
 class Picture(Record):
     """One generated picture, with the seed and the LoRA weights that made it."""
 
@@ -198,7 +212,7 @@ class Picture(Record):
     prompt: str
     seed: int
     image: FileName
-    random_base: bool
+    findings: tuple[Finding, ...] = Field(description="one for each LoRA whose subject the judge knows")
 
 
 class Evaluation(Picture):

@@ -131,6 +131,7 @@ class TrainLoraConfig(StageConfig):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")
     type: LoraType
+    subject: str
     trigger: str
     settings: TrainSettings
     max_seconds: float = Field(default=86400, gt=0, description="the trainer is stopped, its state saved, after this")
@@ -145,6 +146,8 @@ class EvaluateLoraConfig(StageConfig):
     steps: int = Field(default=25, ge=1)
     guidance: float = Field(default=7.0, ge=0)
     size: int = Field(default=512, ge=64, multiple_of=8, description="pixels")
+    batch: int = Field(default=4, ge=1, le=256, description="pictures at once; memory grows with it")
+    judge: str | None = Field(default=None, description="a judge of models/metrics/judges; null: nothing is judged")
 
 
 class ComposeLorasConfig(StageConfig):
@@ -160,6 +163,8 @@ class ComposeLorasConfig(StageConfig):
     steps: int = Field(default=25, ge=1)
     guidance: float = Field(default=7.0, ge=0)
     size: int = Field(default=512, ge=64, multiple_of=8, description="pixels")
+    batch: int = Field(default=4, ge=1, le=256, description="pictures at once; memory grows with it")
+    judge: str | None = Field(default=None, description="a judge of models/metrics/judges; null: nothing is judged")
 
     @field_validator("weights")
     @classmethod

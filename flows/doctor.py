@@ -32,7 +32,7 @@ def print_doctor(config: Path) -> None:
         except (MissingWeights, ValueError) as error:
             faults += 1
             table.add_row(key, "[red]missing[/red]", str(error))
-    base = project.base.name if project.base else "random weights, made locally: pictures will mean nothing"
+    base = project.base.name if project.base else "lite, comes with reel2lora: 128x128, the sample film's world only"
     table.add_row("base model", base, "")
     for package, remedy in CONFLICTS.items():
         if installed(package) and "+cpu" in (installed("torch") or ""):

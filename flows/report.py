@@ -62,6 +62,9 @@ class Variant:
     name: str
     weights: str
     changed: float
+    pictures: int
+    found: dict[str, float]  # share of the pictures in which the judge found it, by LoRA
+    all_found: float | None  # None where nothing was judged
 
 
 @dataclass(frozen=True)
@@ -170,7 +173,7 @@ def reasons_of(refused: Sequence[Rejected]) -> tuple[Reason, ...]:
 
 
 def variants_of(pictures: Sequence[StackPicture]) -> tuple[Variant, ...]:
-    """Return the sets of weights in order of first appearance, with the mean change to the base's pictures."""
+    """Return the sets of weights in order of first appearance, with what their pictures show on the average."""
     grouped: dict[str, list[StackPicture]] = {}
     for row in pictures:
         grouped.setdefault(row.variant, []).append(row)
@@ -179,6 +182,12 @@ def variants_of(pictures: Sequence[StackPicture]) -> tuple[Variant, ...]:
             name,
             ", ".join(f"{weight.lora} {weight.weight:g}" for weight in rows[0].weights) or "no LoRA",
             fmean(row.changed for row in rows),
+            len(rows),
+            {
+                finding.lora: fmean(row.findings[place].is_found for row in rows)
+                for place, finding in enumerate(rows[0].findings)
+            },
+            fmean(all(finding.is_found for finding in row.findings) for row in rows) if rows[0].findings else None,
         )
         for name, rows in grouped.items()
     )

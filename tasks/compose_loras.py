@@ -1,6 +1,7 @@
 """The composition test: all LoRAs stacked, each alone, all but one, and none, from the same seeds."""
 
 from collections.abc import Iterator, Sequence
+from itertools import product
 from pathlib import Path
 
 from data_contracts.dataset import Dataset
@@ -8,14 +9,14 @@ from data_contracts.generation import Variant
 from data_contracts.records import LoraFile, LoraType, LoraWeight, Rejected, StackPicture
 from data_contracts.stages import ComposeLorasConfig
 from models.sheets import composition_sheet
-from tasks.pictures_job import change, generate, keep_generated
+from tasks.pictures_job import change, findings_of, generate, keep_generated
 from tasks.stage import stage
 
 BASE = "base"
 ORDER: tuple[LoraType, ...] = ("character", "pose", "expression", "background")
 
 
-@stage(StackPicture, version=1, sheet=composition_sheet)
+@stage(StackPicture, version=2, sheet=composition_sheet)
 def compose_loras(
     out: Path, loras: tuple[Dataset[LoraFile], ...], base: Path, config: ComposeLorasConfig
 ) -> Iterator[StackPicture | Rejected]:
@@ -25,20 +26,21 @@ def compose_loras(
     prompt = stacked_prompt(members, config.prefix)
     variants = variants_of(stack)
     generate(out.parent / "job", base, loras, variants, (prompt,), config, config.negative_prompt)
-    for seed in config.seeds:
+    cells = list(product(config.seeds, variants))
+    kept = [keep_generated(out, variant.name, 0, seed) for seed, variant in cells]
+    findings = findings_of(config.judge, members, [picture for _, picture in kept])
+    for (seed, variant), (name, picture), found in zip(cells, kept, findings, strict=True):
         _, plain = keep_generated(out, BASE, 0, seed)
-        for variant in variants:
-            name, picture = keep_generated(out, variant.name, 0, seed)
-            yield StackPicture(
-                id=f"{seed}:{variant.name}",
-                variant=variant.name,
-                weights=tuple(LoraWeight(lora=each, weight=value) for each, value in variant.weights.items()),
-                prompt=prompt,
-                seed=seed,
-                image=name,
-                random_base=any(lora.random_base for lora in members),
-                changed=change(picture, plain),
-            )
+        yield StackPicture(
+            id=f"{seed}:{variant.name}",
+            variant=variant.name,
+            weights=tuple(LoraWeight(lora=each, weight=value) for each, value in variant.weights.items()),
+            prompt=prompt,
+            seed=seed,
+            image=name,
+            findings=found,
+            changed=change(picture, plain),
+        )
 
 
 def stacked_prompt(members: Sequence[LoraFile], prefix: str) -> str:

@@ -10,13 +10,13 @@ from data_contracts.records import Evaluation, LoraFile, LoraWeight, Rejected
 from data_contracts.stages import EvaluateLoraConfig
 from models.sheets import evaluation_sheet
 from models.shots.quality import sharpness
-from tasks.pictures_job import change, generate, keep_generated
+from tasks.pictures_job import change, findings_of, generate, keep_generated
 from tasks.stage import stage
 
 WITHOUT, WITH = "without", "with"
 
 
-@stage(Evaluation, version=1, sheet=evaluation_sheet)
+@stage(Evaluation, version=2, sheet=evaluation_sheet)
 def evaluate_lora(
     out: Path, loras: Dataset[LoraFile], base: Path, config: EvaluateLoraConfig
 ) -> Iterator[Evaluation | Rejected]:
@@ -26,18 +26,19 @@ def evaluate_lora(
     weights = {WITHOUT: {}, WITH: {lora.name: config.weight}}
     variants = tuple(Variant(name=name, weights=each) for name, each in weights.items())
     generate(out.parent / "job", base, loras, variants, prompts, config)
-    for (number, prompt), seed in product(enumerate(prompts), config.seeds):
+    cells = list(product(range(len(prompts)), config.seeds, variants))
+    kept = [keep_generated(out, variant.name, number, seed) for number, seed, variant in cells]
+    findings = findings_of(config.judge, loras.rows, [picture for _, picture in kept])
+    for (number, seed, variant), (name, picture), found in zip(cells, kept, findings, strict=True):
         _, plain = keep_generated(out, WITHOUT, number, seed)
-        for variant in variants:
-            name, picture = keep_generated(out, variant.name, number, seed)
-            yield Evaluation(
-                id=f"{lora.name}:{number:02}:{seed}:{variant.name}",
-                variant=variant.name,
-                weights=tuple(LoraWeight(lora=each, weight=value) for each, value in variant.weights.items()),
-                prompt=prompt,
-                seed=seed,
-                image=name,
-                random_base=lora.random_base,
-                sharpness=round(sharpness(picture), 3),
-                changed=change(picture, plain),
-            )
+        yield Evaluation(
+            id=f"{lora.name}:{number:02}:{seed}:{variant.name}",
+            variant=variant.name,
+            weights=tuple(LoraWeight(lora=each, weight=value) for each, value in variant.weights.items()),
+            prompt=prompts[number],
+            seed=seed,
+            image=name,
+            findings=found,
+            sharpness=round(sharpness(picture), 3),
+            changed=change(picture, plain),
+        )

@@ -1,5 +1,7 @@
-"""Generating pictures in a child process, the same way for evaluation and composition."""
+"""Generating pictures in a child process and judging them, the same way for evaluation and composition."""
 
+from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -7,10 +9,13 @@ import numpy as np
 
 from data_contracts.dataset import Dataset
 from data_contracts.generation import GenerateRequest, NamedLora, Variant, picture_name
-from data_contracts.records import LoraFile
+from data_contracts.records import Finding, LoraFile
+from models.metrics.judges import Judge, load_judge
 from models.pictures import Picture, keep_bytes, read_rgb
 from tasks.job import Event, run_job
 from tasks.progress import report_progress
+
+Findings = tuple[Finding, ...]
 
 
 class SamplingConfig(Protocol):
@@ -36,6 +41,11 @@ class SamplingConfig(Protocol):
         """Pixels."""
         ...
 
+    @property
+    def batch(self) -> int:
+        """Pictures at once."""
+        ...
+
 
 def generate(  # noqa: PLR0913, PLR0917
     job: Path,
@@ -58,6 +68,7 @@ def generate(  # noqa: PLR0913, PLR0917
         steps=config.steps,
         guidance=config.guidance,
         size=config.size,
+        batch=config.batch,
         output=job / "pictures",
     )
     run_job("models.diffusion.generate", request, job, show_picture)
@@ -73,6 +84,25 @@ def keep_generated(out: Path, variant: str, prompt: int, seed: int) -> tuple[str
     """Move one generated picture into the dataset's files; return its name there and its pixels."""
     path = out.parent / "job" / "pictures" / picture_name(variant, prompt, seed)
     return keep_bytes(out, path.read_bytes(), "png"), read_rgb(path)
+
+
+def findings_of(judge_name: str | None, members: Sequence[LoraFile], pictures: Sequence[Picture]) -> list[Findings]:
+    """Return for each picture a finding of each LoRA whose subject the judge knows; none without a judge."""
+    if judge_name is None:
+        return [()] * len(pictures)
+    asked = judge(judge_name)
+    known = [lora for lora in members if asked.knows(lora.type, lora.subject)]
+    chances = {lora.name: asked.likelihood(pictures, lora.type, lora.subject) for lora in known}
+    return [
+        tuple(Finding(lora=name, probability=round(values[place], 4)) for name, values in chances.items())
+        for place in range(len(pictures))
+    ]
+
+
+@cache
+def judge(name: str) -> Judge:
+    """Load a judge once a process."""
+    return load_judge(name)
 
 
 def change(one: Picture, other: Picture) -> float:

@@ -9,7 +9,6 @@ from data_contracts.dataset import Dataset
 from data_contracts.records import Example, LoraFile, Rejected
 from data_contracts.stages import TrainLoraConfig
 from data_contracts.training import TrainExample, TrainRequest
-from models.diffusion.base_marker import is_random
 from models.pictures import keep_bytes
 from models.sheets import lora_sheet
 from tasks.job import Event, run_job
@@ -42,6 +41,7 @@ def train_lora(
         settings=config.settings,
         metadata={
             "type": config.type,
+            "subject": config.subject,
             "dataset": examples.content_digest,
             "films": json.dumps(sorted({example.film for example in learnt})),
             "shots": json.dumps(shots),
@@ -54,6 +54,7 @@ def train_lora(
         id=config.name,
         name=config.name,
         type=config.type,
+        subject=config.subject,
         trigger=config.trigger,
         family="sd15",
         weights=keep_bytes(out, (job / "lora.safetensors").read_bytes(), "safetensors"),
@@ -64,7 +65,6 @@ def train_lora(
         final_loss=round(fmean(losses[-max(1, len(losses) // 10) :]), 6),
         dataset_digest=examples.content_digest,
         shots=shots,
-        random_base=is_random(base),
     )
 
 

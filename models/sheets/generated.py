@@ -11,6 +11,7 @@ from data_contracts.records import Evaluation, StackPicture
 from data_contracts.records import Picture as Generated
 from models.sheets.drawing import (
     FAINT,
+    GREEN,
     INK,
     NOTE,
     PAPER,
@@ -26,7 +27,6 @@ from models.sheets.drawing import (
 )
 from models.sheets.page import CONTENT, GUTTER, HEIGHT, MARGIN, WIDTH, Page, draw_header, header_height
 
-BANNER = "Randomly initialised base: these pictures mean nothing yet"
 SMALLEST, LARGEST = 136, 320  # sides of a cell in pixels; a sheet of many columns grows wider than others
 FEW = 2
 P = TypeVar("P", bound=Generated)
@@ -43,11 +43,12 @@ class Grid:
     columns: tuple[str, ...]
     rows: tuple[RowKey, ...]
     blocks: int = 1  # rows beside one another, where columns are few
+    notes: int = 1  # lines of text below a cell
 
     @property
     def step(self) -> int:
         """Distance of two rows."""
-        return self.side + line_height(SMALL) + GUTTER
+        return self.side + self.notes * line_height(SMALL) + GUTTER
 
     @property
     def lines(self) -> int:
@@ -87,10 +88,11 @@ def _grid_sheet(pictures: Dataset[P], title: str) -> Picture | None:
     columns = tuple(dict.fromkeys(row.variant for row in pictures))
     keys = list(dict.fromkeys((row.prompt, row.seed) for row in pictures))
     note = f"prompt: {prompts[0]}" if len(prompts) == 1 else f"{len(prompts)} prompts"
-    page = Page(title, "rows", note, banner=BANNER if any(row.random_base for row in pictures) else "")
-    weights = {row.variant: _weight_lines(row) for row in reversed(pictures.rows)}
+    page = Page(title, "rows", note)
+    weights = {row.variant: [*_weight_lines(row), *_found_line(pictures, row)] for row in reversed(pictures.rows)}
     top = header_height(page) + line_height(NOTE) * 2 + line_height(SMALL) * max(map(len, weights.values())) + 6
-    grid = _lay_out(keys, columns, top, 92 if len(prompts) == 1 else 150)
+    notes = 2 if max(len(row.findings) for row in pictures) > FEW else 1
+    grid = _lay_out(keys, columns, top, 92 if len(prompts) == 1 else 150, notes)
     width = max(WIDTH, 2 * (MARGIN - GUTTER) + grid.blocks * grid.width)
     sheet = Image.new("RGB", (width, top + grid.lines * grid.step + MARGIN - GUTTER), PAPER)
     draw_header(sheet, page, len(keys), len(grid.rows))
@@ -101,17 +103,26 @@ def _grid_sheet(pictures: Dataset[P], title: str) -> Picture | None:
     return sheet
 
 
-def _lay_out(keys: list[RowKey], columns: tuple[str, ...], top: int, label: int) -> Grid:
+def _lay_out(keys: list[RowKey], columns: tuple[str, ...], top: int, label: int, notes: int) -> Grid:
     """Make cells as large as the page lets them be; two rows share a line where columns are few."""
     blocks = 2 if len(columns) <= FEW and len(keys) > FEW else 1
     room = CONTENT // blocks - label - GUTTER * len(columns)
     side = min(LARGEST, max(SMALLEST, room // len(columns)))
-    lines = max(1, (HEIGHT - top - MARGIN) // (side + line_height(SMALL) + GUTTER))
-    return Grid(side, label, top, columns, tuple(evenly(keys, lines * blocks)), blocks)
+    lines = max(1, (HEIGHT - top - MARGIN) // (side + notes * line_height(SMALL) + GUTTER))
+    return Grid(side, label, top, columns, tuple(evenly(keys, lines * blocks)), blocks, notes)
 
 
 def _weight_lines(row: Generated) -> list[str]:
     return [f"{weight.lora} {weight.weight:g}" for weight in row.weights if weight.weight] or ["no LoRA"]
+
+
+def _found_line(pictures: Dataset[P], like: Generated) -> list[str]:
+    """Return how many of a column's pictures show all that the judge was asked about."""
+    judged = [row for row in pictures if row.variant == like.variant and row.findings]
+    if not judged:
+        return []
+    whole = sum(all(finding.is_found for finding in row.findings) for row in judged)
+    return [f"{'all ' if len(like.findings) > 1 else ''}found in {whole} of {len(judged)}"]
 
 
 def _draw_columns(sheet: Picture, grid: Grid, block: int, weights: dict[str, list[str]]) -> None:
@@ -156,5 +167,18 @@ def _draw_cells(sheet: Picture, grid: Grid, pictures: Dataset[P]) -> None:
                 continue
             small = fit(read(pictures.path(row.image)), (grid.side, grid.side))
             sheet.paste(small, (x + (grid.side - small.width) // 2, y + (grid.side - small.height) // 2))
-            if isinstance(row, Evaluation | StackPicture) and row.weights:
+            if row.findings:
+                _draw_findings(draw, row, (x, y + grid.side + 2), grid)
+            elif isinstance(row, Evaluation | StackPicture) and row.weights:
                 draw.text((x, y + grid.side + 2), f"changed {row.changed:.1f}", font=font(SMALL), fill=QUIET)
+
+
+def _draw_findings(draw: ImageDraw.ImageDraw, row: Generated, corner: tuple[int, int], grid: Grid) -> None:
+    """Write what the judge found in green, what it missed in grey, in as many lines as the grid has for it."""
+    each = -(-len(row.findings) // grid.notes)
+    for n, finding in enumerate(row.findings):
+        line, place = divmod(n, each)
+        room = grid.side // each
+        x, y = corner[0] + place * room, corner[1] + line * line_height(SMALL)
+        words = wrap(finding.lora, room - 4, font(SMALL, bold=finding.is_found), 1)[0]
+        draw.text((x, y), words, font=font(SMALL, bold=finding.is_found), fill=GREEN if finding.is_found else QUIET)

@@ -14,7 +14,6 @@ from models.sheets.drawing import (
     ORANGE,
     PAPER,
     QUIET,
-    RED,
     SMALL,
     TITLE,
     Colour,
@@ -61,7 +60,6 @@ class Page:
     columns: tuple[int, ...] = (4, 6, 8)  # the fewest that let all tiles be shown, else the last
     text_lines: int = 1
     legend: tuple[tuple[Colour, str], ...] = ()
-    banner: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,18 +92,14 @@ def draw_page(page: Page, sections: Sequence[Section]) -> Picture | None:
 
 
 def header_height(page: Page) -> int:
-    """Return the height of title, banner, note and legend."""
-    return MARGIN + line_height(TITLE) + line_height(NOTE) * (2 if page.legend else 1) + 18 + (46 if page.banner else 0)
+    """Return the height of title, note and legend."""
+    return MARGIN + line_height(TITLE) + line_height(NOTE) * (2 if page.legend else 1) + 18
 
 
 def draw_header(sheet: Picture, page: Page, total: int, shown: int) -> None:
-    """Write title, banner, counts and legend."""
+    """Write title, counts and legend."""
     draw = ImageDraw.Draw(sheet)
     width, y = sheet.width - 2 * MARGIN, MARGIN - 6
-    if page.banner:
-        draw.rectangle((MARGIN, y, sheet.width - MARGIN - 1, y + 35), fill=RED)
-        draw.text((MARGIN + 12, y + 18), page.banner, font=font(NOTE, bold=True), fill=PAPER, anchor="lm")
-        y += 46
     draw.text((MARGIN, y), wrap(page.title, width, font(TITLE, bold=True), 1)[0], font=font(TITLE, bold=True), fill=INK)
     y += line_height(TITLE)
     counts = f"all {total} {page.unit} shown" if shown == total else f"{shown} of {total} {page.unit} shown"

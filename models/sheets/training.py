@@ -12,7 +12,6 @@ from PIL import Image
 from data_contracts.dataset import Dataset
 from data_contracts.records import LoraFile
 from models.sheets.drawing import PAPER, Picture, Size, fit, read
-from models.sheets.generated import BANNER
 from models.sheets.page import CONTENT, WIDTH, Page, Section, Tile, draw_page
 
 CURVE: Size = (CONTENT, 360)
@@ -67,7 +66,6 @@ def loss_curve(steps: NDArray[np.float64], losses: NDArray[np.float64], size: Si
 def _parts(loras: Dataset[LoraFile], row: LoraFile) -> list[Picture]:
     steps, losses = read_loss(loras.path(row.loss_log))
     note = f"{row.type} · trigger “{row.trigger}” · {row.steps} steps · final loss {row.final_loss:.4f}"
-    banner = BANNER if row.random_base else ""
     curve = Tile(lambda _: loss_curve(steps, losses))
     head = draw_page(
         Page(
@@ -77,7 +75,6 @@ def _parts(loras: Dataset[LoraFile], row: LoraFile) -> list[Picture]:
             aspect=CURVE[1] / CURVE[0],
             columns=(1,),
             text_lines=0,
-            banner=banner,
         ),
         [Section([curve])],
     )

@@ -1,6 +1,6 @@
 """Checkpoints: what a training run needs to go on as if it had never stopped.
 
-The adapter, the optimizer and the number of finished steps are all: learning rate, order, noise and timesteps are
+The weights, the optimizer and the number of finished steps are all: learning rate, order, noise and timesteps are
 functions of the step. A checkpoint is a folder, written beside and renamed, so that one under its name is whole.
 """
 
@@ -25,7 +25,7 @@ class State:
     """What changes while training."""
 
     step: int  # finished optimizer steps
-    adapter: dict[str, torch.Tensor]
+    weights: dict[str, torch.Tensor]  # what is trained, by name
     optimizer: dict[str, Any]
 
 
@@ -36,8 +36,8 @@ def save_checkpoint(folder: Path, state: State, request_digest: str) -> Path:
     beside = folder / f"{path.name}.part"
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir()
-    tensors = {name: value.detach().cpu().contiguous() for name, value in state.adapter.items()}
-    save_file(tensors, beside / "adapter.safetensors")
+    tensors = {name: value.detach().cpu().contiguous() for name, value in state.weights.items()}
+    save_file(tensors, beside / "weights.safetensors")
     torch.save(state.optimizer, beside / "optimizer.pt")
     content = {"step": state.step, "request": request_digest}
     (beside / "state.json").write_text(json.dumps(content) + "\n", encoding="utf-8")
@@ -68,7 +68,7 @@ def load_checkpoint(folder: Path, request_digest: str) -> State | None:
         )
         raise InputFault(message)
     optimizer = torch.load(path / "optimizer.pt", map_location="cpu", weights_only=True)
-    return State(content["step"], load_file(path / "adapter.safetensors"), optimizer)
+    return State(content["step"], load_file(path / "weights.safetensors"), optimizer)
 
 
 class LossLog:

@@ -1,6 +1,5 @@
 """What a training step sees: pictures and captions as the networks read them, drawn by counting."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ from data_contracts.training import TrainExample, TrainSettings
 from models.child import Stopped, stop_requested
 from models.diffusion.sd15 import StableDiffusion, encode_images
 from models.pictures import Picture, read_grey, read_rgb
+from models.seeds import seeded_generator
 
 LATENT_STRIDE = 8
 
@@ -72,9 +72,9 @@ def draw(prepared: Prepared, settings: TrainSettings, batch_number: int, timeste
     shape = prepared.latents.shape[1:]
     indices, times, noise, offsets, captions = [], [], [], [], []
     for position in range(batch_number * settings.batch, (batch_number + 1) * settings.batch):
-        order = _generator(settings.seed, "order", position // len(slots))
+        order = seeded_generator(settings.seed, "order", position // len(slots))
         index = slots[int(torch.randperm(len(slots), generator=order)[position % len(slots)])]
-        generator = _generator(settings.seed, "example", position)
+        generator = seeded_generator(settings.seed, "example", position)
         indices.append(index)
         times.append(torch.randint(timesteps, (1,), generator=generator))
         noise.append(torch.randn(shape, generator=generator))
@@ -82,15 +82,6 @@ def draw(prepared: Prepared, settings: TrainSettings, batch_number: int, timeste
         dropped = float(torch.rand((), generator=generator)) < settings.caption_dropout
         captions.append("" if dropped else prepared.examples[index].caption)
     return Draw(indices, torch.cat(times), torch.stack(noise), torch.stack(offsets), captions)
-
-
-def derived_seed(seed: int, purpose: str, number: int = 0) -> int:
-    """Return a seed below 2**63 for one purpose, unrelated to those of all others."""
-    return int.from_bytes(hashlib.sha256(f"{seed}:{purpose}:{number}".encode()).digest()[:8], "little") >> 1
-
-
-def _generator(seed: int, purpose: str, number: int) -> torch.Generator:
-    return torch.Generator().manual_seed(derived_seed(seed, purpose, number))
 
 
 def _read_picture(example: TrainExample) -> Picture:

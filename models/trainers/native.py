@@ -16,8 +16,9 @@ from models.child import Stopped, emit, run_child, stop_requested
 from models.diffusion import sd15
 from models.diffusion.lora_file import LoraWeights, from_peft, save_kohya
 from models.pictures import encode_png
+from models.seeds import derived_seed
 from models.trainers.checkpoint import LossLog, State, load_checkpoint, save_checkpoint
-from models.trainers.examples import derived_seed, prepare
+from models.trainers.examples import prepare
 from models.trainers.lora_metadata import lora_metadata
 from models.trainers.step import Adapter, Trainer
 
@@ -45,7 +46,7 @@ def train(request_file: Path) -> None:
     finished = 0
     if saved is not None:
         finished = saved.step
-        trainer.adapter.load(saved.adapter)
+        trainer.adapter.load(saved.weights)
         trainer.optimizer.load_state_dict(saved.optimizer)
     log = LossLog(request.output / "loss.jsonl", finished)
     _run(request, trainer, log, digest, finished)

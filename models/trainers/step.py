@@ -15,7 +15,8 @@ from models.diffusion.lora_stack import (
 )
 from models.diffusion.objective import Objective, learning_rate_factor, offset_noise
 from models.diffusion.sd15 import StableDiffusion, encode_prompts
-from models.trainers.examples import Draw, Prepared, derived_seed, draw
+from models.seeds import derived_seed
+from models.trainers.examples import Draw, Prepared, draw
 
 NAME = "trained"
 

@@ -21,7 +21,7 @@ def test_the_json_schemas_are_those_of_the_code():
 def test_the_sample_project_is_complete():
     project = load_project(CONFIGS / "luca.yaml")
     assert list(project.loras) == ["luca", "portorosso", "running", "happy"]
-    assert project.loras["luca"].train.settings.rank == 8
+    assert project.loras["luca"].train.settings.rank == 16
     assert project.loras["happy"].caption.trigger == "happy expression"
     assert project.identify_characters.references["gia"][0].name == "gia.png"
 

@@ -107,7 +107,7 @@ def test_held_out_pictures_share_no_shot_with_training(finished_run):
 def test_a_lora_is_traced_to_the_shots_it_learnt_from(finished_run):
     (lora,) = rows(finished_run, "train_lora", LoraFile, "luca")
     assert lora.shots
-    assert lora.random_base
+    assert lora.subject == "luca"
     from safetensors import safe_open
 
     (use,) = [u for u in latest_run(finished_run).stages if u.stage == "train_lora" and u.label == "luca"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from data_contracts.records import Rejected
-from flows.report import duration, reasons_of, write_report
+from flows.report import duration, reasons_of, variants_of, write_report
 from flows.report_graph import NODE_HEIGHT, NODE_WIDTH, column_of, lay_out
 from flows.report_pictures import embed
 from models.sheets import composition_sheet, lora_sheet
@@ -52,9 +52,9 @@ def noise(width=400, height=300):
     return Image.fromarray(np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8))
 
 
-def whole_run(workspace, *, random_base=True):
-    loras = lora_rows(workspace.folder / "rows" / "a", random_base=random_base)
-    stack = stack_rows(workspace.folder / "rows" / "b", ("luca", "run"), (1, 2), random_base=random_base)
+def whole_run(workspace, *, judged=False):
+    loras = lora_rows(workspace.folder / "rows" / "a")
+    stack = stack_rows(workspace.folder / "rows" / "b", ("luca", "run"), (1, 2), judged=judged)
     frames = workspace.finish("extract_frames", [], refused=[*SHARP, DAMAGE], sheet=noise())
     layers = workspace.finish("segment_layers", [], parents=[frames], reused=True, sheet=noise())
     trained = workspace.finish("train_lora", loras, label="luca", parents=[layers], sheet=lora_sheet(loras))
@@ -95,19 +95,30 @@ def test_what_came_out_and_what_was_refused_is_said(workspace):
         "0.1532",
         "train_lora/",
         "too blurred",
-        "Randomly initialised base model",
-        "mean nothing",
     ):
         assert words in text
+    assert "all 2" not in text
     assert re.search(r"too blurred\s+3\s+1\s+3\s+8", text)
     assert "harbour could be read only to second 34.5" in text.replace("  ", " ")
     assert "only luca" in text
     assert "1 min 23 s" in text
 
 
-def test_a_real_base_has_no_warning(workspace):
-    text = write_report(whole_run(workspace, random_base=False).folder, workspace.run, "t").read_text()
-    assert "Randomly initialised" not in text
+def test_the_report_says_what_was_found(workspace):
+    text = Page(write_report(whole_run(workspace, judged=True).folder, workspace.run, "t").read_text()).text
+    assert "luca run all 2 Mean change" in text
+    assert "all luca 0.8, run 0.8 2 100% 50% 50%" in text
+
+
+def test_the_sets_of_weights_say_what_was_found_in_their_pictures(tmp_path):
+    stack = stack_rows(tmp_path, ("luca", "run"), (1, 2, 3, 4), judged=True)
+    by_name = {variant.name: variant for variant in variants_of(stack.rows)}
+    assert by_name["base"].found == {"luca": 0, "run": 0}
+    assert by_name["all"].found == {"luca": 1, "run": 0.5}
+    assert (by_name["all"].pictures, by_name["all"].all_found) == (4, 0.5)
+    assert by_name["without luca"].all_found == 0
+    unjudged = variants_of(stack_rows(tmp_path, ("luca",), (1,)).rows)
+    assert (unjudged[0].found, unjudged[0].all_found) == ({}, None)
 
 
 def test_a_failed_run_shows_its_error_and_what_is_done(workspace):

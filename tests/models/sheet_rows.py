@@ -13,6 +13,7 @@ from data_contracts.records import (
     Evaluation,
     Example,
     Expression,
+    Finding,
     Frame,
     Identity,
     Layer,
@@ -172,7 +173,7 @@ class Rows:
         self.lists[Place].append(Place(id=f"{plate.id}:place", **of, **place))
 
 
-def lora_rows(folder: Path, *, random_base: bool) -> Dataset[LoraFile]:
+def lora_rows(folder: Path) -> Dataset[LoraFile]:
     rng = np.random.default_rng(0)
     (folder / "files").mkdir(parents=True, exist_ok=True)
     log = [{"step": n, "loss": float(0.1 + np.exp(-n / 80) + 0.1 * rng.random()), "lr": 1e-4} for n in range(1, 401)]
@@ -183,6 +184,7 @@ def lora_rows(folder: Path, *, random_base: bool) -> Dataset[LoraFile]:
         id="luca",
         name="luca",
         type="character",
+        subject="luca",
         trigger="luca boy",
         family="sd15",
         weights="luca.safetensors",
@@ -193,7 +195,6 @@ def lora_rows(folder: Path, *, random_base: bool) -> Dataset[LoraFile]:
         final_loss=0.1532,
         dataset_digest="0" * 64,
         shots=("harbour:s0001",),
-        random_base=random_base,
     )
     return Dataset(LoraFile, folder, [row])
 
@@ -203,7 +204,10 @@ def _noise(rng: np.random.Generator, seed: int) -> Image.Image:
     return Image.fromarray(low).resize((64, 64), Image.Resampling.BICUBIC)
 
 
-def stack_rows(folder: Path, names: tuple[str, ...], seeds: tuple[int, ...], *, random_base: bool) -> Dataset:
+def stack_rows(
+    folder: Path, names: tuple[str, ...], seeds: tuple[int, ...], *, judged: bool = False
+) -> Dataset[StackPicture]:
+    """Return a composition; judged, a LoRA is found where its weight is not 0, and the last only with odd seeds."""
     variants = {"base": {}} | {f"only {name}": {name: 1.0} for name in names} | {"all": dict.fromkeys(names, 0.8)}
     variants |= {f"without {out}": {name: 0.8 for name in names if name != out} for out in names}
     rng = np.random.default_rng(1)
@@ -218,11 +222,16 @@ def stack_rows(folder: Path, names: tuple[str, ...], seeds: tuple[int, ...], *, 
                     prompt="a film still, luca boy, running, in portorosso",
                     seed=seed,
                     image=_save(folder, _noise(rng, n), f"{seed}-{n}.png"),
-                    random_base=random_base,
+                    findings=_findings(names, weights, seed) if judged else (),
                     changed=float(n),
                 )
             )
     return Dataset(StackPicture, folder, rows)
+
+
+def _findings(names: tuple[str, ...], weights: dict[str, float], seed: int) -> tuple[Finding, ...]:
+    found = {name: bool(weights.get(name)) and (name != names[-1] or seed % 2 == 1) for name in names}
+    return tuple(Finding(lora=name, probability=0.9 if yes else 0.1) for name, yes in found.items())
 
 
 def evaluation_rows(folder: Path) -> Dataset[Evaluation]:
@@ -235,7 +244,7 @@ def evaluation_rows(folder: Path) -> Dataset[Evaluation]:
             prompt=prompt,
             seed=seed,
             image=_save(folder, _noise(rng, seed), f"{len(prompt)}-{seed}-{variant}.png"),
-            random_base=False,
+            findings=(),
             sharpness=3,
             changed=12.5,
         )

@@ -21,7 +21,7 @@ from models.diffusion.lora_stack import (
     add_lora,
     set_lora_weights,
 )
-from models.diffusion.random_base import make_random_base
+from tests.random_base import make_random_base
 
 RANK, ALPHA = 4, 2.0
 

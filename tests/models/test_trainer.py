@@ -21,12 +21,12 @@ from data_contracts.faults import InputFault
 from data_contracts.training import TrainExample, TrainRequest, TrainSettings
 from models.diffusion import sd15
 from models.diffusion.lora_file import load_kohya
-from models.diffusion.random_base import make_random_base
 from models.pictures import encode_png, read_rgb
 from models.trainers.checkpoint import LossLog
 from models.trainers.examples import Prepared, draw, prepare
 from models.trainers.native import train
 from models.trainers.step import Adapter, Trainer
+from tests.random_base import make_random_base
 
 ROOT = Path(__file__).parents[2]
 STEPS = 20
@@ -102,7 +102,7 @@ def finish(request: Path) -> list[dict[str, object]]:
 def results(folder: Path) -> dict[str, bytes]:
     """Return what a run leaves, by name; checkpoints by their weights."""
     kept = [*folder.glob("*.safetensors"), *folder.glob("samples/*"), *folder.glob("loss.jsonl")]
-    kept += folder.glob("checkpoints/*/adapter.safetensors")
+    kept += folder.glob("checkpoints/*/weights.safetensors")
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in kept}
 
 
@@ -116,8 +116,8 @@ def test_a_run_reports_and_leaves_what_it_should(uninterrupted):
     folder, events = uninterrupted
     assert Counter(event["event"] for event in events) == {"progress": STEPS, "sample": 2, "checkpoint": 5, "done": 1}
     assert sorted(results(folder)) == [
-        "checkpoints/step-000016/adapter.safetensors",
-        "checkpoints/step-000020/adapter.safetensors",
+        "checkpoints/step-000016/weights.safetensors",
+        "checkpoints/step-000020/weights.safetensors",
         "lora.safetensors",
         "loss.jsonl",
         "samples/step-000010-0.png",

@@ -1,0 +1,1 @@
+"""An independent judge of pictures of the sample film's world: it says what they show."""

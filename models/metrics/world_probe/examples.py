@@ -1,0 +1,93 @@
+"""What the probe learns from and is tested on: stills with known attributes, and frames of the sample film."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import torch
+
+from models.metrics.truth import TruePicture, Truth
+from models.metrics.world_probe.network import CLASSES, SIZE
+from models.pictures import Picture
+from models.stills import Still
+
+UNKNOWN = -1
+"""The class of an attribute that a picture does not show, or that nobody wrote down."""
+
+
+def still_labels(stills: Sequence[Still]) -> torch.Tensor:
+    """Return the classes `(N, attributes)` of the stills, in the order of CLASSES."""
+    return torch.stack([_labels(_still_attributes(still)) for still in stills])
+
+
+def film_examples(film: Path, truth_folder: Path, held_for: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return square pictures `(N, 3, 128, 128)` uint8 out of a film, and their classes `(N, attributes)`.
+
+    A square is as high as the picture and centred on its character, if there is one; pictures of several are left
+    out. The film shows each true picture for `held_for` frames.
+    """
+    truth = Truth(truth_folder)
+    pictures, labels = [], []
+    for number, frame in enumerate(_frames(film)):
+        place, late = divmod(number, held_for)
+        picture = truth.pictures[place]
+        if late or len(picture.characters) > 1:
+            continue
+        pictures.append(torch.from_numpy(_square(frame, picture)).permute(2, 0, 1))
+        labels.append(_labels(_film_attributes(picture)))
+    return torch.stack(pictures), torch.stack(labels)
+
+
+def _still_attributes(still: Still) -> dict[str, str | None]:
+    attributes: dict[str, str | None] = still.model_dump(include={"kind"})
+    attributes |= {"somebody": _answer(not still.empty), "portorosso": _answer(still.place == "portorosso")}
+    if not still.empty:
+        named = {"pose", "expression", "shot", "view", "hair", "style", "top"}
+        attributes |= still.model_dump(include=named)
+        attributes |= {"who": still.who or "other", "striped": _answer(still.stripe is not None)}
+        if still.style == "cap":
+            attributes["hair"] = None  # next to none of it is seen
+    return attributes
+
+
+def _film_attributes(picture: TruePicture) -> dict[str, str | None]:
+    """Return what the truth knows; the shot size is not part of it."""
+    kinds = {"portorosso": "town", "beach": "beach", "kitchen": "room"}
+    attributes: dict[str, str | None] = {
+        "kind": kinds[picture.place],
+        "portorosso": _answer(picture.place == "portorosso"),
+        "somebody": _answer(bool(picture.characters)),
+    }
+    for character in picture.characters:
+        striped = _answer(character.id == "luca")
+        attributes |= {"who": character.id, "pose": character.pose, "expression": character.expression}
+        attributes |= {"striped": striped}
+    return attributes
+
+
+def _labels(attributes: Mapping[str, str | None]) -> torch.Tensor:
+    values = [attributes.get(name) for name in CLASSES]
+    pairs = zip(CLASSES.values(), values, strict=True)
+    return torch.tensor([UNKNOWN if value is None else classes.index(value) for classes, value in pairs])
+
+
+def _answer(yes: bool) -> str:
+    return "yes" if yes else "no"
+
+
+def _frames(film: Path) -> Iterator[Picture]:
+    with av.open(str(film)) as container:
+        for frame in container.decode(video=0):
+            yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+
+
+def _square(frame: Picture, picture: TruePicture) -> Picture:
+    height, width = frame.shape[:2]
+    middle = width / 2
+    if picture.characters:
+        middle = float(picture.characters[0].points[:, 0].mean())
+    left = int(np.clip(middle - height / 2, 0, width - height))
+    square = cv2.resize(frame[:, left : left + height], (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+    return np.asarray(square, np.uint8)

@@ -1,0 +1,187 @@
+"""The recipe of the lite base model: it learns, resumes to the bit, and its product opens as a pipeline."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+
+from data_contracts.faults import InputFault
+from models.diffusion import sd15
+from models.diffusion.lite_base import autoencoder, denoiser
+from models.diffusion.lite_base.export import export
+from models.diffusion.lite_base.loop import Run, Schedule
+from models.diffusion.lite_base.measure import found_shares
+from models.stills import Still, Stills
+
+SHORT = Schedule(steps=6, batch=2, learning_rate=1e-3, seed=5, warmup=1)
+CAPTIONS = [
+    "3d animation, a boy with a yellow cap, wearing a purple shirt and red shorts, walking, sad expression, on a beach",
+    "3d animation, empty scene, a room with white walls",
+    "3d animation, a girl with brown long hair, jumping with arms raised, in a pine forest, full body, front view",
+]
+
+
+@pytest.fixture(scope="module")
+def stills():
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.randint(256, (3, 3, 128, 128), generator=generator, dtype=torch.uint8)
+    kinds = ("beach", "room", "forest")
+    lines = [
+        Still(name=f"{number:06d}.jpg", caption=caption, kind=kind, empty=False)
+        for number, (caption, kind) in enumerate(zip(CAPTIONS, kinds, strict=True))
+    ]
+    return Stills(pictures, lines)
+
+
+def small_network():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.SiLU(), torch.nn.Linear(8, 1))
+
+
+def small_loss(network):
+    def loss(step):
+        values = torch.randn(16, 4, generator=torch.Generator().manual_seed(step))
+        return (network(values) - values.sum(dim=1, keepdim=True)).square().mean()
+
+    return loss
+
+
+def test_the_rate_rises_stays_and_falls():
+    schedule = Schedule(steps=100, batch=1, learning_rate=1.0, seed=0, warmup=10, fall=0.2)
+    rates = [schedule.rate(step) for step in range(100)]
+    assert rates[:11] == sorted(rates[:11])
+    assert rates[10:81] == [1.0] * 71
+    assert rates[80:] == sorted(rates[80:], reverse=True)
+    assert 0 < rates[-1] <= 0.05
+
+
+def test_a_run_that_was_stopped_ends_in_the_same_bytes(tmp_path):
+    schedule = Schedule(steps=40, batch=1, learning_rate=1e-2, seed=0, warmup=2)
+    whole, stopped = small_network(), small_network()
+    Run("whole", whole, schedule, tmp_path / "whole").train(small_loss(whole))
+
+    def until_25(step):
+        if step == 25:
+            raise KeyboardInterrupt
+        return small_loss(stopped)(step)
+
+    with pytest.raises(KeyboardInterrupt):
+        Run("part", stopped, schedule, tmp_path / "part").train(until_25)
+    again = small_network()
+    run = Run("part", again, schedule, tmp_path / "part")
+    assert run.done == 24
+    run.train(small_loss(again))
+    for one, other in zip(whole.parameters(), again.parameters(), strict=True):
+        assert torch.equal(one, other)
+    steps = [json.loads(line)["step"] for line in (tmp_path / "part" / "loss.jsonl").read_text().splitlines()]
+    assert steps == list(range(1, 41))
+
+
+def test_a_run_can_be_lengthened_from_its_plateau_but_not_changed(tmp_path):
+    schedule = Schedule(steps=40, batch=1, learning_rate=1e-2, seed=0, warmup=2)
+    network = small_network()
+    Run("run", network, schedule, tmp_path).train(small_loss(network))
+    assert Run("longer", small_network(), replace(schedule, steps=80), tmp_path / "plateau").done == 30
+    with pytest.raises(InputFault, match="other settings"):
+        Run("other", small_network(), replace(schedule, learning_rate=1e-3), tmp_path)
+
+
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
+    network = small_network()
+    with pytest.raises(FloatingPointError, match="loss nan at step 1"):
+        Run("run", network, SHORT, tmp_path).train(lambda _step: network(torch.full((1, 4), torch.nan)).mean())
+
+
+def test_the_autoencoder_learns_from_crops_and_whole_pictures(stills, tmp_path):
+    torch.manual_seed(0)
+    network = autoencoder.build_autoencoder()
+    loss = autoencoder.AutoencoderLoss(network, stills, SHORT, torch.device("cpu"))
+    before = float(loss(0).detach())
+    Run("autoencoder", network, SHORT, tmp_path).train(loss)
+    assert float(loss(0).detach()) < before
+    generator = torch.Generator().manual_seed(0)
+    assert autoencoder.crop(torch.zeros(5, 3, 128, 128), generator).shape == (5, 3, 32, 32)
+    latents = network.encode(torch.zeros(1, 3, 128, 128)).latent_dist.mode()
+    assert latents.shape == (1, 8, 16, 16)
+
+
+def test_the_scale_makes_latents_spread_by_one(stills):
+    torch.manual_seed(0)
+    network = autoencoder.build_autoencoder().eval()
+    scale = autoencoder.latent_scale(network, stills.pictures)
+    network.register_to_config(scaling_factor=scale)
+    latents = denoiser.mirrored_latents(network, stills, torch.device("cpu"))
+    assert latents.shape == (3, 2, 8, 16, 16)
+    assert float(latents[:, 0].std()) == pytest.approx(1, abs=1e-3)
+
+
+def test_captions_vary_but_keep_their_phrases_whole_and_in_order():
+    generator = torch.Generator().manual_seed(0)
+    seen = [denoiser.vary_caption(CAPTIONS[0], generator) for _ in range(400)]
+    phrases = CAPTIONS[0].split(", ")
+    assert 20 < seen.count("") < 80
+    assert 240 < seen.count(CAPTIONS[0]) < 320
+    for caption in filter(None, seen):
+        kept = caption.split(", ")
+        assert [phrase for phrase in phrases if phrase in kept] == kept
+
+
+def test_a_batch_meets_every_noise_level(stills):
+    tokenizer = denoiser.build_tokenizer(stills.stills)
+    lesson = denoiser.Lesson(torch.zeros(3, 2, 8, 16, 16), CAPTIONS)
+    schedule = replace(SHORT, batch=10)
+    loss = denoiser.DenoiserLoss(denoiser.Denoiser(tokenizer), tokenizer, lesson, schedule, torch.device("cpu"))
+    for number in range(5):
+        times = loss._timesteps(torch.Generator().manual_seed(number))
+        assert sorted((times // 100).tolist()) == list(range(10))
+
+
+def test_the_product_is_a_pipeline_that_draws_the_same_by_the_code_of_real_models(stills, tmp_path):
+    tokenizer = denoiser.build_tokenizer(stills.stills)
+    torch.manual_seed(0)
+    network = denoiser.Denoiser(tokenizer)
+    lesson = denoiser.Lesson(torch.randn(3, 2, 8, 16, 16), CAPTIONS)
+    loss = denoiser.DenoiserLoss(network, tokenizer, lesson, SHORT, torch.device("cpu"))
+    Run("denoiser", network, SHORT, tmp_path / "run").train(loss)
+    network.save(tmp_path)
+    again = denoiser.Denoiser(tokenizer)
+    again.load(tmp_path)
+    folder = tmp_path / "pipeline"
+    folder.mkdir()
+    (folder / "README.md").write_text("the card")
+    export(autoencoder.build_autoencoder(), again, tokenizer, folder)
+    assert (folder / "README.md").read_text() == "the card"
+    assert sum(path.stat().st_size for path in folder.rglob("*.safetensors")) < 40e6
+    pipeline = StableDiffusionPipeline.from_pretrained(folder)
+    assert pipeline.scheduler.config.prediction_type == "v_prediction"
+    model = sd15.load(folder)
+    drawing = sd15.Drawing(2, 4.0, 128)
+    one, other = (sd15.sample(model, CAPTIONS[:2], "", [1, 2], drawing) for _ in range(2))
+    assert one[0].shape == (128, 128, 3)
+    assert all((a == b).all() for a, b in zip(one, other, strict=True))
+
+
+def test_shares_count_what_was_asked_for_and_expressions_on_close_ups_only():
+    def still(number, **shown):
+        return Still(name=f"{number:06d}.jpg", caption="x", empty=False, **{"kind": "beach", "shot": "full", **shown})
+
+    def answer(**values):
+        return {name: {value: 0.9, "something else": 0.1} for name, value in values.items()}
+
+    stills = [
+        still(0, expression="sad", pose="waving", top="red"),
+        still(1, shot="close", expression="sad", pose="waving", top="red"),
+        Still(name="000002.jpg", caption="x", kind="room", empty=True),
+    ]
+    answers = [
+        answer(kind="beach", shot="full", pose="sitting", expression="angry", top="red"),
+        answer(kind="beach", shot="close", pose="waving", expression="sad", top="red"),
+        answer(kind="town", shot="full", pose="waving", expression="sad", top="red"),
+    ]
+    figures = found_shares(stills, answers)
+    assert figures["kind"] == pytest.approx(2 / 3, abs=1e-3)
+    assert (figures["pose"], figures["pose_pictures"]) == (0.5, 2)
+    assert (figures["expression"], figures["expression_pictures"]) == (1.0, 1)
+    assert figures["top"] == 1.0
