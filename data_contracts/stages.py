@@ -158,6 +158,7 @@ class ComposeLorasConfig(StageConfig):
         description="stacking weight by type",
     )
     prefix: str = Field(default="", description="words in front of the triggers")
+    suffix: str = Field(default="", description="words behind the triggers, such as framing and view")
     negative_prompt: str = ""
     seeds: tuple[int, ...] = Field(default=(1, 2, 3, 4), min_length=1)
     steps: int = Field(default=25, ge=1)

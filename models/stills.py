@@ -39,6 +39,15 @@ class Still(BaseModel):
     place: str | None = None
 
 
+class HeadLine(BaseModel):
+    """A line of what samples/world/find_heads.py writes: x, y and radius of a still's head in pixels."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    head: tuple[float, float, float]
+
+
 @dataclass(frozen=True)
 class Stills:
     """Pictures `(N, 3, 128, 128)` RGB uint8 and what they show."""
@@ -74,6 +83,24 @@ def read_captions(folder: Path) -> list[Still]:
         message = f"{folder} has no captions.jsonl: give the folder of the captioned stills"
         raise InputFault(message)
     return sorted((still for path in paths for still in _read_lines(path)), key=lambda still: still.name)
+
+
+def heads_of(stills: Sequence[Still], path: Path) -> list[tuple[float, float, float] | None]:
+    """Return x, y and radius in pixels of each still's head, None where nobody is, out of the file `path`.
+
+    Raises:
+        InputFault: a line of the file is none, or a head is missing.
+    """
+    try:
+        lines = [HeadLine.model_validate_json(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, ValidationError) as error:
+        message = f"{path} is no list of heads as samples/world/find_heads.py writes it: {error}"
+        raise InputFault(message) from error
+    known = {line.name: line.head for line in lines}
+    if missing := [still.name for still in stills if not still.empty and still.name not in known]:
+        message = f"{path} does not say where the head of {missing[0]} is: make it anew by samples/world/find_heads.py"
+        raise InputFault(message)
+    return [None if still.empty else known[still.name] for still in stills]
 
 
 def _read_lines(path: Path) -> list[Still]:

@@ -23,7 +23,7 @@ def compose_loras(
     """Yield a picture for each seed and each set of weights, the prompt the same throughout."""
     members = [lora for each in loras for lora in each]
     stack = {lora.name: config.weights.get(lora.type, 1.0) for lora in members}
-    prompt = stacked_prompt(members, config.prefix)
+    prompt = stacked_prompt(members, config.prefix, config.suffix)
     variants = variants_of(stack)
     generate(out.parent / "job", base, loras, variants, (prompt,), config, config.negative_prompt)
     cells = list(product(config.seeds, variants))
@@ -43,11 +43,11 @@ def compose_loras(
         )
 
 
-def stacked_prompt(members: Sequence[LoraFile], prefix: str) -> str:
-    """Return the triggers in the order character, pose, expression, "in" background."""
+def stacked_prompt(members: Sequence[LoraFile], prefix: str, suffix: str = "") -> str:
+    """Return the triggers in the order character, pose, expression, "in" background, between prefix and suffix."""
     ranked = sorted(members, key=lambda lora: (ORDER.index(lora.type), lora.name))
     words = [f"in {lora.trigger}" if lora.type == "background" else lora.trigger for lora in ranked]
-    return ", ".join(filter(None, [prefix, *words]))
+    return ", ".join(filter(None, [prefix, *words, suffix]))
 
 
 def variants_of(stack: dict[str, float]) -> tuple[Variant, ...]:

@@ -18,6 +18,7 @@ ACTION_WORDS = {
     "sitting": "sitting",
 }
 SIZE_WORDS = {"close-up": "close-up", "medium": "medium shot", "full": "full body"}
+PREPOSITIONS = ("in ", "on ", "at ", "by ", "under ", "near ", "inside ", "outside ")
 VIEW_WORDS = {"front": "front view", "three-quarter": "three-quarter view", "profile": "side view", "back": "back view"}
 
 
@@ -42,6 +43,11 @@ def clauses(kind: LoraType, trigger: str, prefix: str, facts: Facts) -> list[str
         return [word for word in (*words, "empty scene") if word]
     if kind != "character":
         words.append(facts.who)
-    words += [action, "" if kind == "expression" else expression, facts.place and f"in {facts.place}"]
+    words += [action, "" if kind == "expression" else expression, _where(facts.place)]
     words += [SIZE_WORDS.get(facts.size, ""), VIEW_WORDS.get(facts.view, "")]
     return [word for word in words if word]
+
+
+def _where(place: str) -> str:
+    """Return the place with the preposition that its description begins with; "in" where there is none."""
+    return place if not place or place.startswith(PREPOSITIONS) else f"in {place}"

@@ -44,9 +44,13 @@ def test_a_run_ends_with_four_loras_their_stack_and_a_report(finished_run):
     assert run.state == "finished"
     assert {use.stage for use in run.stages} == PERCEPTION | PER_LORA | {"compose_loras"}
     assert {use.label for use in run.stages if use.stage == "train_lora"} == {"luca", "portorosso", "running", "happy"}
-    variants = [picture.variant for picture in rows(finished_run, "compose_loras", StackPicture) if picture.seed == 1]
+    pictures = rows(finished_run, "compose_loras", StackPicture)
+    variants = [picture.variant for picture in pictures if picture.seed == 1]
     assert variants[0] == "base"
     assert {"all", "only luca", "without happy"} <= set(variants)
+    assert all(
+        {found.lora for found in each.findings} == {"luca", "portorosso", "running", "happy"} for each in pictures
+    )
     report = (finished_run / "report.html").read_text(encoding="utf-8")
     assert "portorosso" in report
     assert "data:image/jpeg;base64," in report

@@ -10,15 +10,17 @@ import torch
 import typer
 from diffusers import AutoencoderKL
 
-from models.diffusion.lite_base import FOLDER, autoencoder, denoiser
+from models.diffusion.lite_base import FOLDER, autoencoder, denoiser, language
 from models.diffusion.lite_base.export import export
 from models.diffusion.lite_base.loop import Run
 from models.diffusion.lite_base.measure import measure_autoencoder, measure_prompts
-from models.stills import read_stills
+from models.stills import Stills, read_stills
 
-app = typer.Typer(no_args_is_help=True, help="Make the lite base model: autoencoder, then denoiser, then export.")
+app = typer.Typer(no_args_is_help=True, help="Make the lite base model: autoencoder, language, denoiser, export.")
 
 StillsFolder = Annotated[Path, typer.Option(help="captioned stills, made by samples/world/render_stills.py")]
+HeadsFile = Annotated[Path, typer.Option(help="where their heads are, by samples/world/find_heads.py")]
+BeginFolder = Annotated[Path | None, typer.Option("--begin", help="a pipeline whose networks are learnt on from")]
 WorkFolder = Annotated[Path, typer.Option(help="where checkpoints are kept; the same command goes on from them")]
 
 
@@ -37,37 +39,56 @@ def train_autoencoder(stills: StillsFolder, work: WorkFolder) -> None:
     network.save_pretrained(work / "vae")
 
 
+@app.command("language")
+def train_language(stills: StillsFolder, work: WorkFolder, begin: BeginFolder = None) -> None:
+    """Teach the text encoder to read captions, and keep it in WORK/text_encoder."""
+    training, held_out = read_stills(stills)
+    device = _device()
+    torch.manual_seed(language.SCHEDULE.seed)
+    network = _networks(training, begin)
+    network.to(device)
+    loss = language.ReadingLoss(network, [still.caption for still in training.stills], device)
+    Run("language", loss.learners, language.SCHEDULE, work / "language").train(loss)
+    print(f"{loss.right([still.caption for still in held_out.stills]):.1%} of the questions about held-out captions")
+    network.save_reading(work)
+
+
 @app.command("denoiser")
 def train_denoiser(
     stills: StillsFolder,
+    heads: HeadsFile,
     work: WorkFolder,
-    begin: Annotated[Path | None, typer.Option(help="a pipeline whose networks are learnt on from")] = None,
+    begin: BeginFolder = None,
+    compile_first: Annotated[
+        bool,
+        typer.Option(
+            "--compile", help="a minute or two of compiling, then a quarter less time a step; needs a C++ compiler"
+        ),
+    ] = False,
 ) -> None:
-    """Train U-Net and text encoder on the latents of WORK/vae, and keep them in WORK/unet and WORK/text_encoder."""
+    """Train the U-Net on the latents of WORK/vae and the states of WORK/text_encoder, and keep it in WORK/unet."""
     training, _ = read_stills(stills)
     device = _device()
     vae: Any = AutoencoderKL.from_pretrained(work / "vae").to(device).eval()
     latents = denoiser.mirrored_latents(vae, training, device)
-    tokenizer = denoiser.build_tokenizer(training.stills)
     torch.manual_seed(denoiser.SCHEDULE.seed)
-    network = denoiser.Denoiser(tokenizer)
-    if begin is not None:
-        network.load(begin)
+    network = _networks(training, begin)
+    network.load_reading(work)
     network.to(device)
-    lesson = denoiser.Lesson(latents, [still.caption for still in training.stills])
-    loss = denoiser.DenoiserLoss(network, tokenizer, lesson, denoiser.SCHEDULE, device)
-    Run("denoiser", network, denoiser.SCHEDULE, work / "denoiser").train(loss)
-    network.save(work)
+    if compile_first:
+        network.unet.compile()
+    weights = denoiser.figure_weights(training.stills, heads)
+    lesson = denoiser.Lesson(latents, weights, [still.caption for still in training.stills])
+    loss = denoiser.DenoiserLoss(network, lesson, denoiser.SCHEDULE, device)
+    Run("denoiser", network.unet, denoiser.SCHEDULE, work / "denoiser").train(loss)
+    network.unet.save_pretrained(work / "unet")
 
 
 @app.command("export")
 def export_pipeline(stills: StillsFolder, work: WorkFolder, to: Annotated[Path, typer.Option()] = FOLDER) -> None:
     """Put WORK's networks together as a Stable Diffusion pipeline in half precision."""
     training, _ = read_stills(stills)
-    tokenizer = denoiser.build_tokenizer(training.stills)
-    network = denoiser.Denoiser(tokenizer)
-    network.load(work)
-    export(AutoencoderKL.from_pretrained(work / "vae"), network, tokenizer, to)
+    export(AutoencoderKL.from_pretrained(work / "vae"), _networks(training, work), to)
 
 
 @app.command("measure")
@@ -83,6 +104,14 @@ def measure(
     if count:
         figures |= measure_prompts(base, held_out, count, grid)
     print(json.dumps(figures, indent=2))
+
+
+def _networks(training: Stills, begin: Path | None) -> denoiser.Denoiser:
+    """Return fresh networks, or those of the pipeline `begin`."""
+    network = denoiser.Denoiser(denoiser.build_tokenizer(training.stills))
+    if begin is not None:
+        network.load(begin)
+    return network
 
 
 def _device() -> torch.device:

@@ -8,12 +8,11 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DPMSolverMultistepScheduler, StableDiffusionPipeline
-from transformers import CLIPTokenizer
 
 from models.diffusion.lite_base.denoiser import Denoiser, noise_schedule
 
 
-def export(vae: AutoencoderKL, denoiser: Denoiser, tokenizer: CLIPTokenizer, folder: Path) -> None:
+def export(vae: AutoencoderKL, denoiser: Denoiser, folder: Path) -> None:
     """Write the pipeline to `folder`, in place of what was there; a model card in it stays."""
     card = folder / "README.md"
     kept = card.read_bytes() if card.is_file() else None
@@ -22,7 +21,7 @@ def export(vae: AutoencoderKL, denoiser: Denoiser, tokenizer: CLIPTokenizer, fol
     pipeline: Any = StableDiffusionPipeline(
         vae=vae,
         text_encoder=denoiser.text_encoder,
-        tokenizer=tokenizer,
+        tokenizer=denoiser.tokenizer,
         unet=denoiser.unet,
         scheduler=DPMSolverMultistepScheduler(**noise_schedule_for_sampling()),
         safety_checker=None,

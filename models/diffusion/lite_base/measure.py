@@ -38,10 +38,7 @@ def measure_autoencoder(base: Path, held_out: Stills) -> dict[str, float]:
 
 
 def measure_prompts(base: Path, held_out: Stills, count: int, grid: Path | None = None) -> dict[str, float]:
-    """Return, of `count` held-out captions, the share of pictures in which the probe finds each attribute.
-
-    Expressions are judged on close-ups only: elsewhere a face is a few pixels wide.
-    """
+    """Return, of `count` held-out captions, the share of pictures in which the probe finds each attribute."""
     stills = list(held_out.stills)[:count]
     model = sd15.load(base)
     drawing = sd15.Drawing(STEPS, GUIDANCE, SIZE)
@@ -56,17 +53,26 @@ def measure_prompts(base: Path, held_out: Stills, count: int, grid: Path | None 
 
 
 def found_shares(stills: Sequence[Still], answers: Sequence[dict[str, dict[str, float]]]) -> dict[str, float]:
-    """Return the share of right answers for each judged attribute, and on how many pictures it was judged."""
+    """Return the share of right answers for each judged attribute, and on how many pictures it was judged.
+
+    Expressions are judged on close-ups, colours on plain tops: the probe itself tells them apart there.
+    """
     figures: dict[str, float] = {}
     for name in JUDGED:
         pairs = [
             (getattr(still, name), max(answer[name], key=answer[name].__getitem__))
             for still, answer in zip(stills, answers, strict=True)
-            if getattr(still, name) is not None and (name != "expression" or still.shot == "close")
+            if getattr(still, name) is not None and _is_judged(still, name)
         ]
         figures[name] = round(sum(wanted == seen for wanted, seen in pairs) / len(pairs), 3)
         figures[f"{name}_pictures"] = len(pairs)
     return figures
+
+
+def _is_judged(still: Still, name: str) -> bool:
+    if name == "expression":
+        return still.shot == "close"
+    return name != "top" or still.stripe is None
 
 
 def save_grid(pictures: Sequence[Picture], path: Path) -> None:

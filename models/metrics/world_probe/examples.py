@@ -1,6 +1,7 @@
 """What the probe learns from and is tested on: stills with known attributes, and frames of the sample film."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import av
@@ -11,10 +12,44 @@ import torch
 from models.metrics.truth import TruePicture, Truth
 from models.metrics.world_probe.network import CLASSES, SIZE
 from models.pictures import Picture
-from models.stills import Still
+from models.stills import Still, Stills, heads_of
 
 UNKNOWN = -1
 """The class of an attribute that a picture does not show, or that nobody wrote down."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Pictures `(N, 3, 128, 128)` uint8, their classes `(N, attributes)` and heads `(N, 3)`, NaN where nobody is.
+
+    A head is x, y and radius; the picture's middle is 0, its half side 1.
+    """
+
+    pictures: torch.Tensor
+    labels: torch.Tensor
+    heads: torch.Tensor
+
+    def of(self, chosen: torch.Tensor) -> "Examples":
+        """Return the examples of these numbers."""
+        return Examples(self.pictures[chosen], self.labels[chosen], self.heads[chosen])
+
+
+def still_examples(stills: Stills, heads: Path) -> Examples:
+    """Return the stills as examples; `heads` is what samples/world/find_heads.py wrote.
+
+    Raises:
+        InputFault: a line of the file is none, or the head of a still with somebody in it is missing.
+    """
+    nobody = (float("nan"),) * 3
+    rows = [nobody if head is None else head for head in heads_of(stills.stills, heads)]
+    places = torch.tensor(rows) * 2 / SIZE - torch.tensor([1.0, 1.0, 0.0])
+    return Examples(stills.pictures, still_labels(stills.stills), places)
+
+
+def joined(sets: Sequence[Examples]) -> Examples:
+    """Return all examples of the sets, one set after the other."""
+    columns = ([each.pictures for each in sets], [each.labels for each in sets], [each.heads for each in sets])
+    return Examples(*(torch.cat(column) for column in columns))
 
 
 def still_labels(stills: Sequence[Still]) -> torch.Tensor:
@@ -49,6 +84,8 @@ def _still_attributes(still: Still) -> dict[str, str | None]:
         attributes |= {"who": still.who or "other", "striped": _answer(still.stripe is not None)}
         if still.style == "cap":
             attributes["hair"] = None  # next to none of it is seen
+        if still.stripe is not None:
+            attributes["top"] = None  # both colours are as wide; which was named first cannot be seen
     return attributes
 
 

@@ -47,7 +47,7 @@ class WorldProbe:
         for start in range(0, len(pictures), BATCH):
             part = _tensor(pictures[start : start + BATCH])
             with torch.no_grad():
-                logits = self.network(unit_range(part))
+                logits, _ = self.network(unit_range(part))
             chances = {name: values.softmax(dim=-1).tolist() for name, values in logits.items()}
             answers += [_named({name: rows[place] for name, rows in chances.items()}) for place in range(len(part))]
         return answers
