@@ -92,10 +92,10 @@ def findings_of(judge_name: str | None, members: Sequence[LoraFile], pictures: S
         return [()] * len(pictures)
     asked = judge(judge_name)
     known = [lora for lora in members if asked.knows(lora.type, lora.subject)]
-    chances = {lora.name: asked.likelihood(pictures, lora.type, lora.subject) for lora in known}
+    chances = asked.likelihoods(pictures, [(lora.type, lora.subject) for lora in known])
     return [
-        tuple(Finding(lora=name, probability=round(values[place], 4)) for name, values in chances.items())
-        for place in range(len(pictures))
+        tuple(Finding(lora=lora.name, probability=round(chance, 4)) for lora, chance in zip(known, row, strict=True))
+        for row in chances
     ]
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, PNDMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel
 
-from models.diffusion.vocabulary import clip_tokenizer
+from models.diffusion.vocabulary import clip_tokenizer, text_config
 
 SIZE = 128
 _TEXT_WIDTH = 64
@@ -29,7 +29,7 @@ def _build(seed: int) -> StableDiffusionPipeline:
     tokenizer = clip_tokenizer()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        text_encoder = _text_encoder(tokenizer)
+        text_encoder: Any = CLIPTextModel(text_config(tokenizer, _TEXT_WIDTH, layers=2, heads=4))
         vae = _vae()
         unet = _unet()
     return StableDiffusionPipeline(
@@ -42,22 +42,6 @@ def _build(seed: int) -> StableDiffusionPipeline:
         feature_extractor=None,
         requires_safety_checker=False,
     )
-
-
-def _text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
-    config = CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=_TEXT_WIDTH,
-        intermediate_size=2 * _TEXT_WIDTH,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        max_position_embeddings=77,
-        projection_dim=_TEXT_WIDTH,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    return CLIPTextModel(config)
 
 
 def _vae() -> AutoencoderKL:

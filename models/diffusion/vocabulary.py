@@ -4,7 +4,7 @@ import gzip
 from collections.abc import Iterable
 from itertools import pairwise
 
-from transformers import CLIPTokenizer
+from transformers import CLIPTextConfig, CLIPTokenizer
 
 from models.weights import packaged_file
 
@@ -31,6 +31,22 @@ def cut_tokenizer(words: Iterable[str], first: int) -> CLIPTokenizer:
     for word in words:
         kept.update(_ranks_used(word, ranks))
     return _tokenizer([merges[rank] for rank in sorted(kept)])
+
+
+def text_config(tokenizer: CLIPTokenizer, width: int, layers: int, heads: int) -> CLIPTextConfig:
+    """Return the configuration of a text encoder that reads what `tokenizer` writes, into states of `width` numbers."""
+    return CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=width,
+        intermediate_size=4 * width,
+        num_hidden_layers=layers,
+        num_attention_heads=heads,
+        max_position_embeddings=tokenizer.model_max_length,
+        projection_dim=width,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
 
 
 def _clip_merges() -> list[Pair]:

@@ -17,6 +17,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from models.backend_names import require_known
+
 Image = NDArray[np.uint8]
 Embeddings = NDArray[np.float32]
 
@@ -38,9 +40,7 @@ def load_embedder(name: str) -> Embedder:
         ValueError: no backend has this name.
         MissingWeights: the backend's model file is not installed.
     """
-    if name not in EMBEDDERS:
-        message = f"no embedder is called {name!r}; known are: {', '.join(EMBEDDERS)}"
-        raise ValueError(message)
+    require_known("embedder", name, EMBEDDERS)
     from models.embed.efficientnet import ColourAndShape, EfficientNetLite0  # noqa: PLC0415
 
     network = EfficientNetLite0()

@@ -15,6 +15,8 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from models.backend_names import require_known
+
 Image = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
 Expression = Literal["neutral", "happy", "sad", "surprised", "angry", "afraid", "disgusted", "unknown"]
@@ -85,12 +87,10 @@ def load_face_detector(name: str) -> FaceDetector:
         ValueError: no backend has this name.
         MissingWeights: the backend's model file is not installed.
     """
-    if name == "blazeface":
-        from models.face.blazeface import BlazeFace  # noqa: PLC0415
+    require_known("face detector", name, FACE_DETECTORS)
+    from models.face.blazeface import BlazeFace  # noqa: PLC0415
 
-        return BlazeFace()
-    message = f"no face detector is called {name!r}; known are: {', '.join(FACE_DETECTORS)}"
-    raise ValueError(message)
+    return BlazeFace()
 
 
 def load_expression_labeler(name: str) -> ExpressionLabeler:
@@ -100,13 +100,11 @@ def load_expression_labeler(name: str) -> ExpressionLabeler:
         ValueError: no backend has this name.
         MissingWeights: the backend's model file is not installed.
     """
-    if name == "facemesh":
-        from models.face.facemesh import FaceMesh  # noqa: PLC0415
-
-        return FaceMesh()
+    require_known("expression labeler", name, EXPRESSION_LABELERS)
     if name == "fer":
         from models.face.fer import Fer  # noqa: PLC0415
 
         return Fer()
-    message = f"no expression labeler is called {name!r}; known are: {', '.join(EXPRESSION_LABELERS)}"
-    raise ValueError(message)
+    from models.face.facemesh import FaceMesh  # noqa: PLC0415
+
+    return FaceMesh()

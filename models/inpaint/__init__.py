@@ -13,6 +13,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from models.backend_names import require_known
+
 Image = NDArray[np.uint8]
 Hole = NDArray[np.bool_]
 INPAINTERS = ("patchmatch",)
@@ -36,9 +38,7 @@ def load_inpainter(name: str) -> Inpainter:
     Raises:
         ValueError: no backend has this name.
     """
-    if name not in INPAINTERS:
-        message = f"no inpainter is called {name!r}; known are: {', '.join(INPAINTERS)}"
-        raise ValueError(message)
+    require_known("inpainter", name, INPAINTERS)
     from models.inpaint.patchmatch import PatchMatchInpainter  # noqa: PLC0415
 
     return PatchMatchInpainter()

@@ -11,11 +11,13 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from data_contracts.records import LoraType
+from models.backend_names import require_known
 from models.pictures import Picture
 
 JUDGES = ("world-probe",)
-FOUND_FROM = 0.5
-"""A subject counts as found from this probability on."""
+
+
+Subject = tuple[LoraType, str]
 
 
 class Judge(Protocol):
@@ -25,11 +27,11 @@ class Judge(Protocol):
         """Whether it was taught the subject of a LoRA of this type."""
         ...
 
-    def likelihood(self, pictures: Sequence[Picture], kind: LoraType, subject: str) -> list[float]:
-        """Return how likely each picture `(H, W, 3) RGB` uint8 shows the subject, 0..1.
+    def likelihoods(self, pictures: Sequence[Picture], subjects: Sequence[Subject]) -> list[list[float]]:
+        """Return for each picture, square `(H, W, 3) RGB` uint8, how likely it shows each subject, 0..1.
 
         Raises:
-            KeyError: the judge does not know the subject.
+            KeyError: the judge does not know a subject.
         """
         ...
 
@@ -40,9 +42,7 @@ def load_judge(name: str) -> Judge:
     Raises:
         ValueError: no judge has this name.
     """
-    if name not in JUDGES:
-        message = f"no judge is called {name!r}; known are: {', '.join(JUDGES)}"
-        raise ValueError(message)
+    require_known("judge", name, JUDGES)
     from models.metrics.world_probe.judge import WorldProbe  # noqa: PLC0415
 
     return WorldProbe()

@@ -10,6 +10,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from models.backend_names import require_known
+
 Image = NDArray[np.uint8]
 Keypoints = NDArray[np.float32]
 Box = tuple[float, float, float, float]
@@ -61,12 +63,10 @@ def load_pose_estimator(name: str) -> PoseEstimator:
         ValueError: no backend has this name.
         MissingWeights: the backend's model file is not installed.
     """
-    if name == "blazepose":
-        from models.pose.blazepose import BlazePose  # noqa: PLC0415
+    require_known("pose estimator", name, POSE_ESTIMATORS)
+    from models.pose.blazepose import BlazePose  # noqa: PLC0415
 
-        return BlazePose()
-    message = f"no pose estimator is called {name!r}; known are: {', '.join(POSE_ESTIMATORS)}"
-    raise ValueError(message)
+    return BlazePose()
 
 
 def isolate(image: Image, alpha: Image, background: int = 128) -> Image:

@@ -13,6 +13,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from models.backend_names import require_known
+
 Image = NDArray[np.uint8]
 SEGMENTERS = ("selfie",)
 
@@ -45,9 +47,7 @@ def load_segmenter(name: str) -> Segmenter:
         ValueError: no backend has this name.
         MissingWeights: the backend's model files are not installed.
     """
-    if name not in SEGMENTERS:
-        message = f"no segmenter is called {name!r}; known are: {', '.join(SEGMENTERS)}"
-        raise ValueError(message)
+    require_known("segmenter", name, SEGMENTERS)
     from models.segment.selfie import SelfieSegmenter  # noqa: PLC0415
 
     return SelfieSegmenter()

@@ -5,8 +5,8 @@
 The stills are those of render_stills.py, or with --probe of render_probe_stills.py, of the same numbers. A line a still that shows somebody:
 {"name": "000000.jpg", "head": [x, y, radius]} in pixels of the 128x128 picture; a head may lie outside it.
 """
-import argparse, json, math, random
-from render_stills import draw
+import argparse, json, math
+from render_stills import draw_still
 from render_probe_stills import draw_probe
 from mathutils import Vector  # there once bpy is imported
 
@@ -33,11 +33,7 @@ def main():
     a = ap.parse_args()
     with open(a.out, "w") as out:
         for number in range(a.count):
-            if a.probe:
-                _, _, camera, act, x, _ = draw_probe(number)
-            else:
-                _, _, camera, act, _, _ = draw(random.Random(number))
-                x = 0.0
+            _, _, camera, act, x, _ = draw_probe(number) if a.probe else draw_still(number)
             if act:
                 pose, _, turn, phase = act
                 head = [round(v, 2) for v in head_of(camera, x, pose, turn, phase)]

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 
 from data_contracts.faults import InputFault
 from models.diffusion import sd15
@@ -148,9 +148,10 @@ def test_questions_are_answered_by_the_captions_words():
 def test_the_text_encoder_learns_to_read(stills, tmp_path):
     torch.manual_seed(0)
     network = denoiser.Denoiser(denoiser.build_tokenizer(stills.stills))
-    loss = language.ReadingLoss(network, CAPTIONS, torch.device("cpu"))
+    schedule = replace(SHORT, steps=40, batch=32)
+    loss = language.ReadingLoss(network, CAPTIONS, schedule, torch.device("cpu"))
     before = loss.right(CAPTIONS)
-    Run("language", loss.learners, replace(SHORT, steps=40), tmp_path / "run").train(loss)
+    Run("language", loss.learners, schedule, tmp_path / "run").train(loss)
     assert before < 0.7
     assert loss.right(CAPTIONS) > 0.9
     network.save_reading(tmp_path)
@@ -159,6 +160,16 @@ def test_the_text_encoder_learns_to_read(stills, tmp_path):
     for one, two in zip(network.unet.add_embedding.parameters(), other.unet.add_embedding.parameters(), strict=True):
         assert torch.equal(one, two)
     assert not any(parameter.requires_grad for parameter in other.text_encoder.parameters())
+
+
+def test_a_reader_is_refused_where_it_cannot_be_listened_to(stills, tmp_path):
+    network = denoiser.Denoiser(denoiser.build_tokenizer(stills.stills))
+    with pytest.raises(InputFault, match="has no text_encoder/add_embedding"):
+        network.load_reading(tmp_path)
+    network.save_reading(tmp_path)
+    network.unet = UNet2DConditionModel.from_config(dict(network.unet.config) | {"addition_embed_type": None})
+    with pytest.raises(InputFault, match="not told the caption"):
+        network.load_reading(tmp_path)
 
 
 def test_captions_vary_but_keep_their_phrases_whole_and_in_order():
@@ -184,7 +195,6 @@ def test_the_product_is_a_pipeline_that_draws_the_same_by_the_code_of_real_model
     tokenizer = denoiser.build_tokenizer(stills.stills)
     torch.manual_seed(0)
     network = denoiser.Denoiser(tokenizer)
-    network.save(tmp_path)
     network.save_reading(tmp_path)
     network.load_reading(tmp_path)
     loss = denoiser.DenoiserLoss(network, lesson_of(1.0), SHORT, torch.device("cpu"))
@@ -195,7 +205,10 @@ def test_the_product_is_a_pipeline_that_draws_the_same_by_the_code_of_real_model
     folder = tmp_path / "pipeline"
     folder.mkdir()
     (folder / "README.md").write_text("the card")
-    export(autoencoder.build_autoencoder(), again, folder)
+    autoencoder.build_autoencoder().save_pretrained(tmp_path / "vae")
+    export(AutoencoderKL.from_pretrained(tmp_path / "vae"), again, folder)
+    for path in folder.rglob("*.json"):
+        assert str(tmp_path) not in path.read_text()
     assert (folder / "README.md").read_text() == "the card"
     assert sum(path.stat().st_size for path in folder.rglob("*.safetensors")) < 40e6
     pipeline = StableDiffusionPipeline.from_pretrained(folder)

@@ -131,7 +131,8 @@ def test_it_learns_and_comes_back_from_its_file(tmp_path):
     save_probe(network, tmp_path / "probe.safetensors")
     probe = WorldProbe(tmp_path / "probe.safetensors")
     night, day = np.zeros((256, 256, 3), np.uint8), np.full((128, 128, 3), 220, np.uint8)
-    assert probe.likelihood([night, day], "character", "luca")[0] > 0.5
+    (luca, portorosso), _ = probe.likelihoods([night, day], [("character", "luca"), ("background", "portorosso")])
+    assert luca > 0.5 > portorosso
     first, second = (max(answer["kind"], key=answer["kind"].get) for answer in probe.answers([night, day]))
     assert (first, second) == ("beach", "room")
 
@@ -155,6 +156,12 @@ def test_it_knows_what_it_was_taught(kind, subject, attribute):
 def test_an_unknown_judge_is_named():
     with pytest.raises(ValueError, match="no judge is called 'gpt'; known are: world-probe"):
         load_judge("gpt")
+
+
+def test_a_subject_that_it_was_not_taught_has_no_likelihood(tmp_path):
+    save_probe(ProbeNetwork(), tmp_path / "probe.safetensors")
+    with pytest.raises(KeyError, match="bunny"):
+        WorldProbe(tmp_path / "probe.safetensors").likelihoods([], [("pose", "running"), ("character", "bunny")])
 
 
 def test_missing_weights_name_their_remedy(tmp_path):

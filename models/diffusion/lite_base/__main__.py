@@ -10,6 +10,7 @@ import torch
 import typer
 from diffusers import AutoencoderKL
 
+from models.diffusion import sd15
 from models.diffusion.lite_base import FOLDER, autoencoder, denoiser, language
 from models.diffusion.lite_base.export import export
 from models.diffusion.lite_base.loop import Run
@@ -47,7 +48,7 @@ def train_language(stills: StillsFolder, work: WorkFolder, begin: BeginFolder = 
     torch.manual_seed(language.SCHEDULE.seed)
     network = _networks(training, begin)
     network.to(device)
-    loss = language.ReadingLoss(network, [still.caption for still in training.stills], device)
+    loss = language.ReadingLoss(network, [still.caption for still in training.stills], language.SCHEDULE, device)
     Run("language", loss.learners, language.SCHEDULE, work / "language").train(loss)
     print(f"{loss.right([still.caption for still in held_out.stills]):.1%} of the questions about held-out captions")
     network.save_reading(work)
@@ -100,9 +101,10 @@ def measure(
 ) -> None:
     """Measure the model on held-out stills: the autoencoder's PSNR, and what the world probe finds in its pictures."""
     _, held_out = read_stills(stills)
-    figures = measure_autoencoder(base, held_out)
+    model = sd15.load(base)
+    figures = measure_autoencoder(model, held_out)
     if count:
-        figures |= measure_prompts(base, held_out, count, grid)
+        figures |= measure_prompts(model, held_out, count, grid)
     print(json.dumps(figures, indent=2))
 
 

@@ -11,13 +11,14 @@ import torch
 from diffusers import DDPMScheduler, UNet2DConditionModel
 from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTokenizer
 
+from data_contracts.faults import InputFault
 from models.diffusion.lite_base.autoencoder import LATENT_CHANNELS
 from models.diffusion.lite_base.loop import Schedule, autocast
 from models.diffusion.lite_base.vary import vary_caption
 from models.diffusion.objective import Objective
-from models.diffusion.vocabulary import cut_tokenizer
+from models.diffusion.vocabulary import cut_tokenizer, text_config
 from models.seeds import seeded_generator
 from models.stills import SIZE, Still, Stills, heads_of, unit_range
 
@@ -33,7 +34,7 @@ FIGURE_WEIGHT, FACE_WEIGHT = 3.0, 8.0
 
 A face in a full shot is 3% of the picture: counted alike, places are learnt long before clothes and faces.
 """
-SCHEDULE = Schedule(steps=10000, batch=16, learning_rate=4e-4, seed=2)
+SCHEDULE = Schedule(steps=24000, batch=16, learning_rate=4e-4, seed=2)
 
 
 class Denoiser(nn.Module):
@@ -42,13 +43,8 @@ class Denoiser(nn.Module):
     def __init__(self, tokenizer: CLIPTokenizer) -> None:
         super().__init__()
         self.tokenizer = tokenizer
-        self.text_encoder: Any = CLIPTextModel(_text_config(tokenizer))
+        self.text_encoder: Any = CLIPTextModel(text_config(tokenizer, TEXT_WIDTH, layers=4, heads=5))
         self.unet: Any = _build_unet()
-
-    def save(self, folder: Path) -> None:
-        """Write both networks into `folder`."""
-        self.text_encoder.save_pretrained(folder / "text_encoder")
-        self.unet.save_pretrained(folder / "unet")
 
     def load(self, folder: Path) -> None:
         """Take both networks from `folder`."""
@@ -61,9 +57,20 @@ class Denoiser(nn.Module):
         save_file(self.unet.add_embedding.state_dict(), folder / "text_encoder" / TELLER)
 
     def load_reading(self, folder: Path) -> None:
-        """Take what has learnt to read from `folder`; the text encoder learns no more, as that of Stable Diffusion."""
+        """Take what has learnt to read from `folder`; the text encoder learns no more, as that of Stable Diffusion.
+
+        Raises:
+            InputFault: `folder` has no such weights, or the U-Net is of the kind that is not told captions.
+        """
+        told = folder / "text_encoder" / TELLER
+        if not told.is_file():
+            message = f"{folder} has no text_encoder/{TELLER}: `python -m models.diffusion.lite_base language` makes it"
+            raise InputFault(message)
+        if self.unet.config.addition_embed_type != "text":
+            message = "this U-Net's residual blocks are not told the caption: begin with one whose addition_embed_type "
+            raise InputFault(message + f'is "text", not {self.unet.config.addition_embed_type!r}')
         self.text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder").requires_grad_(requires_grad=False)
-        self.unet.add_embedding.load_state_dict(load_file(folder / "text_encoder" / TELLER))
+        self.unet.add_embedding.load_state_dict(load_file(told))
 
 
 @dataclass(frozen=True)
@@ -175,24 +182,9 @@ def noise_schedule() -> dict[str, Any]:
     }
 
 
-def _text_config(tokenizer: CLIPTokenizer) -> CLIPTextConfig:
-    return CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=TEXT_WIDTH,
-        intermediate_size=4 * TEXT_WIDTH,
-        num_hidden_layers=4,
-        num_attention_heads=5,
-        max_position_embeddings=77,
-        projection_dim=TEXT_WIDTH,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-
-
 def _build_unet() -> UNet2DConditionModel:
     return UNet2DConditionModel(
-        sample_size=SIZE // 8,
+        sample_size=SIZE // LATENT_PIXELS,
         in_channels=LATENT_CHANNELS,
         out_channels=LATENT_CHANNELS,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),

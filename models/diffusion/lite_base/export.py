@@ -2,6 +2,7 @@
 
 # mypy: disable-error-code="no-untyped-call"
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,19 @@ def export(vae: AutoencoderKL, denoiser: Denoiser, folder: Path) -> None:
         requires_safety_checker=False,
     )
     pipeline.to(torch.float16).save_pretrained(beside, safe_serialization=True)
+    for path in beside.rglob("*.json"):
+        _forget_origin(path)
     if kept is not None:
         (beside / "README.md").write_bytes(kept)
     shutil.rmtree(folder, ignore_errors=True)
     beside.replace(folder)
+
+
+def _forget_origin(path: Path) -> None:
+    """Take out of a configuration the folder that its network was loaded from."""
+    values = json.loads(path.read_text(encoding="utf-8"))
+    if values.pop("_name_or_path", None) is not None:
+        path.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
 
 
 def noise_schedule_for_sampling() -> dict[str, Any]:

@@ -44,25 +44,15 @@ QUESTIONS: Mapping[str, str] = {
 """What is asked of a caption, and the words that answer it."""
 
 
-class Answers(nn.Module):
-    """What the U-Net is told of a caption `(N, width)` to the logits `(N, answers)` of each question."""
-
-    def __init__(self, width: int, answers: Mapping[str, Sequence[str]]) -> None:
-        super().__init__()
-        self.heads = nn.ModuleList(nn.Linear(width, len(each) + 1) for each in answers.values())
-
-    def forward(self, told: torch.Tensor) -> list[torch.Tensor]:
-        """Return the logits of each question; class 0 is "not said"."""
-        return [head(told) for head in self.heads]
-
-
 class ReadingLoss:
     """How often the text encoder's states leave a question about a caption open."""
 
-    def __init__(self, networks: Denoiser, captions: Sequence[str], device: torch.device) -> None:
-        self.networks, self.captions, self.device = networks, captions, device
+    def __init__(self, networks: Denoiser, captions: Sequence[str], schedule: Schedule, device: torch.device) -> None:
+        self.networks, self.captions, self.schedule, self.device = networks, captions, schedule, device
         self.answers = answers_of(captions)
-        self.heads = Answers(TOLD, self.answers).to(device)
+        # Class 0 of each question is "not said".
+        heads = [nn.Linear(TOLD, 1 + len(words)) for words in self.answers.values()]
+        self.heads = nn.ModuleList(heads).to(device)
 
     @property
     def learners(self) -> nn.ModuleList:
@@ -71,8 +61,8 @@ class ReadingLoss:
 
     def __call__(self, step: int) -> torch.Tensor:
         """Return the mean cross-entropy over the questions about the captions of `step`."""
-        generator = seeded_generator(SCHEDULE.seed, "language", step)
-        chosen = torch.randint(len(self.captions), (SCHEDULE.batch,), generator=generator)
+        generator = seeded_generator(self.schedule.seed, "language", step)
+        chosen = torch.randint(len(self.captions), (self.schedule.batch,), generator=generator)
         captions = [vary_caption(self.captions[index], generator) for index in chosen.tolist()]
         logits, wanted = self._read(captions)
         losses = [functional.cross_entropy(each.float(), wanted[:, place]) for place, each in enumerate(logits)]
@@ -89,7 +79,8 @@ class ReadingLoss:
         tokens = self.networks.tokenizer(list(captions), padding="max_length", truncation=True, return_tensors="pt")
         with autocast(self.device):
             states = self.networks.text_encoder(tokens.input_ids.to(self.device))[0]
-            logits = self.heads(self.networks.unet.add_embedding(states))
+            told = self.networks.unet.add_embedding(states)
+            logits = [head(told) for head in self.heads]
         wanted = torch.tensor(
             [[answer_class(caption, name, words) for name, words in self.answers.items()] for caption in captions]
         )

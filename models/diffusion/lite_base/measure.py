@@ -23,13 +23,12 @@ JUDGED = ("kind", "shot", "pose", "expression", "top")
 GRID_COLUMNS = 8
 
 
-def measure_autoencoder(base: Path, held_out: Stills) -> dict[str, float]:
+def measure_autoencoder(model: sd15.StableDiffusion, held_out: Stills) -> dict[str, float]:
     """Return the pooled PSNR in dB of the held-out stills after the way through the latents."""
-    vae = sd15.load(base).vae
     error = 0.0
     with torch.no_grad():
         for part in held_out.pictures.split(BATCH):
-            returned = vae.decode(vae.encode(unit_range(part)).latent_dist.mode()).sample
+            returned = model.vae.decode(model.vae.encode(unit_range(part)).latent_dist.mode()).sample
             levels = returned.add(1).mul(127.5).clamp(0, 255).round()
             error += float((levels - part.float()).square().sum())
     pixels = len(held_out.pictures) * SIZE * SIZE
@@ -37,10 +36,11 @@ def measure_autoencoder(base: Path, held_out: Stills) -> dict[str, float]:
     return {"autoencoder_psnr_db": round(decibels or 0.0, 2)}
 
 
-def measure_prompts(base: Path, held_out: Stills, count: int, grid: Path | None = None) -> dict[str, float]:
+def measure_prompts(
+    model: sd15.StableDiffusion, held_out: Stills, count: int, grid: Path | None = None
+) -> dict[str, float]:
     """Return, of `count` held-out captions, the share of pictures in which the probe finds each attribute."""
     stills = list(held_out.stills)[:count]
-    model = sd15.load(base)
     drawing = sd15.Drawing(STEPS, GUIDANCE, SIZE)
     pictures: list[Picture] = []
     for start in track(range(0, len(stills), BATCH), "drawing"):

@@ -1,18 +1,18 @@
 """What the probe learns from and is tested on: stills with known attributes, and frames of the sample film."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import cv2
 import numpy as np
 import torch
 
 from models.metrics.truth import TruePicture, Truth
-from models.metrics.world_probe.network import CLASSES, SIZE
+from models.metrics.world_probe.network import CLASSES
 from models.pictures import Picture
-from models.stills import Still, Stills, heads_of
+from models.shots.film import Film
+from models.stills import SIZE, Still, Stills, heads_of
 
 UNKNOWN = -1
 """The class of an attribute that a picture does not show, or that nobody wrote down."""
@@ -65,12 +65,12 @@ def film_examples(film: Path, truth_folder: Path, held_for: int) -> tuple[torch.
     """
     truth = Truth(truth_folder)
     pictures, labels = [], []
-    for number, frame in enumerate(_frames(film)):
-        place, late = divmod(number, held_for)
+    for frame in Film(film):
+        place, late = divmod(frame.number, held_for)
         picture = truth.pictures[place]
         if late or len(picture.characters) > 1:
             continue
-        pictures.append(torch.from_numpy(_square(frame, picture)).permute(2, 0, 1))
+        pictures.append(torch.from_numpy(_square(frame.rgb, picture)).permute(2, 0, 1))
         labels.append(_labels(_film_attributes(picture)))
     return torch.stack(pictures), torch.stack(labels)
 
@@ -112,12 +112,6 @@ def _labels(attributes: Mapping[str, str | None]) -> torch.Tensor:
 
 def _answer(yes: bool) -> str:
     return "yes" if yes else "no"
-
-
-def _frames(film: Path) -> Iterator[Picture]:
-    with av.open(str(film)) as container:
-        for frame in container.decode(video=0):
-            yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
 
 
 def _square(frame: Picture, picture: TruePicture) -> Picture:

@@ -9,9 +9,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from data_contracts.records import LoraType
-from models.metrics.world_probe.network import CLASSES, SIZE, ProbeNetwork
+from models.metrics.world_probe.network import CLASSES, ProbeNetwork
 from models.pictures import Picture
-from models.stills import unit_range
+from models.stills import SIZE, unit_range
 from models.weights import MissingWeights
 
 WEIGHTS = Path(__file__).parent / "weights.safetensors"
@@ -29,17 +29,19 @@ class WorldProbe:
         """Whether the probe was taught the subject of a LoRA of this type."""
         return attribute_of(kind, subject) is not None
 
-    def likelihood(self, pictures: Sequence[Picture], kind: LoraType, subject: str) -> list[float]:
-        """Return how likely each picture shows the subject, 0..1.
+    def likelihoods(self, pictures: Sequence[Picture], subjects: Sequence[tuple[LoraType, str]]) -> list[list[float]]:
+        """Return for each picture, square `(H, W, 3) RGB` uint8, how likely it shows each subject, 0..1.
 
         Raises:
-            KeyError: the probe does not know it.
+            KeyError: the probe does not know a subject.
         """
-        attribute = attribute_of(kind, subject)
-        if attribute is None:
-            raise KeyError(subject)
-        name, value = attribute
-        return [chances[name][value] for chances in self.answers(pictures)]
+        attributes: list[Attribute] = []
+        for kind, subject in subjects:
+            attribute = attribute_of(kind, subject)
+            if attribute is None:
+                raise KeyError(subject)
+            attributes.append(attribute)
+        return [[chances[name][value] for name, value in attributes] for chances in self.answers(pictures)]
 
     def answers(self, pictures: Sequence[Picture]) -> list[dict[str, dict[str, float]]]:
         """Return for each of `pictures`, square `(H, W, 3) RGB` uint8, the probability of each attribute's classes."""

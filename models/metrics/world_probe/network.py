@@ -8,7 +8,6 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-SIZE = 128
 CLASSES: Mapping[str, tuple[str, ...]] = {
     "somebody": ("no", "yes"),
     "kind": ("town", "beach", "forest", "room"),
