@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from data_contracts.dataset import read_rows
 from data_contracts.manifest import Manifest
-from data_contracts.records import LoraFile, Record, Rejected, StackPicture
+from data_contracts.records import Evaluation, LoraFile, Record, Rejected, StackPicture
 from flows.report_graph import NODE_HEIGHT, NODE_WIDTH, lay_out
 from flows.report_pictures import Embedded, embed
 from tasks.run_record import RunRecord, StageUse
@@ -48,11 +48,21 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Found:
+    """In what share of the pictures the judge found a LoRA's subject: of those made without it, and with it."""
+
+    without: float
+    by_it: float
+    pictures: int  # of each kind
+
+
+@dataclass(frozen=True)
 class Trained:
     """A LoRA that came out, and the folder of its file below the workspace."""
 
     row: LoraFile
     folder: str
+    found: Found | None  # None where nothing was judged
 
 
 @dataclass(frozen=True)
@@ -144,11 +154,15 @@ def collect(workspace: Path, run: RunRecord) -> Outcome:
         )
         shown.setdefault(use.key, section.title)
         sections.append(section)
+    evaluated = [key for key in shown if manifests[key].record == Evaluation.__name__]
+    found = found_by_lora([row for key in evaluated for row in _records(workspace / key, Evaluation)])
     trained = [key for key in shown if manifests[key].record == LoraFile.__name__]
     stacked = [key for key in shown if manifests[key].record == StackPicture.__name__]
     return Outcome(
         sections=tuple(sections),
-        loras=tuple(Trained(row, key) for key in trained for row in _records(workspace / key, LoraFile)),
+        loras=tuple(
+            Trained(row, key, found.get(row.name)) for key in trained for row in _records(workspace / key, LoraFile)
+        ),
         compositions=tuple(section for section in sections if section.use.key in stacked and not section.shown_at),
         variants=tuple(each for key in stacked for each in variants_of(_records(workspace / key, StackPicture))),
         damages=tuple(row for key in shown for row in refused[key] if row.reason == DAMAGED),
@@ -170,6 +184,19 @@ def reasons_of(refused: Sequence[Rejected]) -> tuple[Reason, ...]:
         values = [row.value for row in rows if row.value is not None]
         reasons.append(Reason(name, len(rows), (min(values), median(values), max(values)) if values else None))
     return tuple(reasons)
+
+
+def found_by_lora(pictures: Sequence[Evaluation]) -> dict[str, Found]:
+    """Return for each LoRA that was judged what was found in the pictures without it and with it."""
+    answers: dict[str, tuple[list[bool], list[bool]]] = {}
+    for row in pictures:
+        for finding in row.findings:
+            answers.setdefault(finding.lora, ([], []))[bool(row.weights)].append(finding.is_found)
+    return {
+        name: Found(fmean(without), fmean(by_it), len(by_it))
+        for name, (without, by_it) in answers.items()
+        if without and by_it
+    }
 
 
 def variants_of(pictures: Sequence[StackPicture]) -> tuple[Variant, ...]:

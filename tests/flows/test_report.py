@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from data_contracts.records import Rejected
-from flows.report import duration, reasons_of, variants_of, write_report
+from flows.report import Found, duration, found_by_lora, reasons_of, variants_of, write_report
 from flows.report_graph import NODE_HEIGHT, NODE_WIDTH, column_of, lay_out
 from flows.report_pictures import embed
 from models.sheets import composition_sheet, lora_sheet
 from tasks.run_record import StageUse
 from tests.flows.report_run import Workspace
-from tests.models.sheet_rows import lora_rows, stack_rows
+from tests.models.sheet_rows import evaluation_rows, lora_rows, stack_rows
 
 SHARP = [Rejected(id=f"f{n}", reason="too_blurred", value=float(n)) for n in (3, 1, 8)]
 DAMAGE = Rejected(id="harbour", reason="film_damaged", value=34.5)
@@ -119,6 +119,19 @@ def test_the_sets_of_weights_say_what_was_found_in_their_pictures(tmp_path):
     assert by_name["without luca"].all_found == 0
     unjudged = variants_of(stack_rows(tmp_path, ("luca",), (1,)).rows)
     assert (unjudged[0].found, unjudged[0].all_found) == ({}, None)
+
+
+def test_the_report_says_what_each_lora_adds(workspace):
+    whole_run(workspace)
+    workspace.finish("evaluate_lora", evaluation_rows(workspace.folder / "rows" / "c", judged=True), label="luca")
+    text = Page(write_report(workspace.folder, workspace.run, "t").read_text()).text
+    assert "Found without it Found with it Steps" in text
+    assert re.search(r"luca character luca boy\s+0%\s+50% of 4", text)
+
+
+def test_what_was_found_is_counted_for_each_lora_that_was_judged(tmp_path):
+    assert found_by_lora(evaluation_rows(tmp_path / "a", judged=True).rows) == {"luca": Found(0, 0.5, 4)}
+    assert found_by_lora(evaluation_rows(tmp_path / "b").rows) == {}
 
 
 def test_a_failed_run_shows_its_error_and_what_is_done(workspace):

@@ -234,7 +234,8 @@ def _findings(names: tuple[str, ...], weights: dict[str, float], seed: int) -> t
     return tuple(Finding(lora=name, probability=0.9 if yes else 0.1) for name, yes in found.items())
 
 
-def evaluation_rows(folder: Path) -> Dataset[Evaluation]:
+def evaluation_rows(folder: Path, *, judged: bool = False) -> Dataset[Evaluation]:
+    """Return an evaluation of luca; judged, he is found in half of the pictures with the LoRA."""
     rng = np.random.default_rng(2)
     rows = [
         Evaluation(
@@ -244,7 +245,7 @@ def evaluation_rows(folder: Path) -> Dataset[Evaluation]:
             prompt=prompt,
             seed=seed,
             image=_save(folder, _noise(rng, seed), f"{len(prompt)}-{seed}-{variant}.png"),
-            findings=(),
+            findings=_findings(("luca",), {"luca": variant == "with"}, seed + len(prompt)) if judged else (),
             sharpness=3,
             changed=12.5,
         )
