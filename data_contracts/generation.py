@@ -4,12 +4,36 @@ import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from data_contracts.config import Config
 
 Weight = Annotated[float, Field(ge=-4, le=4)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
+MOST_SEEDS = 10_000
+
+
+def _counted(seeds: object) -> object:
+    if not isinstance(seeds, int) or isinstance(seeds, bool):
+        return seeds
+    if not 1 <= seeds <= MOST_SEEDS:
+        message = f"{seeds} is no number of seeds: give 1 to {MOST_SEEDS}, or a list of seeds"
+        raise ValueError(message)
+    return tuple(range(1, seeds + 1))
+
+
+def _different(seeds: tuple[int, ...]) -> tuple[int, ...]:
+    _all_differ("seed", [str(seed) for seed in seeds])
+    return seeds
+
+
+Seeds = Annotated[
+    tuple[Seed, ...],
+    Field(min_length=1),
+    AfterValidator(_different),
+    BeforeValidator(_counted, json_schema_input_type=Annotated[int, Field(ge=1, le=MOST_SEEDS)] | tuple[Seed, ...]),
+]
+"""Seeds that differ from one another; a single number n stands for 1 to n."""
 
 
 class NamedLora(Config):
@@ -34,7 +58,7 @@ class GenerateRequest(Config):
     variants: tuple[Variant, ...] = Field(min_length=1)
     prompts: tuple[str, ...] = Field(min_length=1)
     negative_prompt: str = ""
-    seeds: tuple[Seed, ...] = Field(min_length=1)
+    seeds: Seeds
     steps: int = Field(default=25, ge=1, le=1000, description="denoising steps")
     guidance: float = Field(default=7.0, ge=0, le=50, description="classifier-free guidance; 1 and below: none")
     size: int = Field(default=512, ge=64, le=2048, multiple_of=8, description="pixels")
@@ -47,7 +71,6 @@ class GenerateRequest(Config):
     def _names_are_clear(self) -> "GenerateRequest":
         _all_differ("LoRA name", [lora.name for lora in self.loras])
         _all_differ("variant's file name", [_file_stem(variant.name) for variant in self.variants])
-        _all_differ("seed", [str(seed) for seed in self.seeds])
         known = {lora.name for lora in self.loras}
         for variant in self.variants:
             for name in sorted(set(variant.weights) - known):

@@ -5,6 +5,7 @@ from pathlib import Path
 from pydantic import Field, field_validator
 
 from data_contracts.config import Config, StageConfig
+from data_contracts.generation import Seeds
 from data_contracts.records import LoraType
 from data_contracts.training import TrainSettings
 
@@ -141,7 +142,7 @@ class EvaluateLoraConfig(StageConfig):
     """The pictures that show what one LoRA does."""
 
     prompts: tuple[str, ...] = Field(min_length=1, description="`{trigger}` stands for the LoRA's trigger")
-    seeds: tuple[int, ...] = Field(default=(1, 2, 3), min_length=1)
+    seeds: Seeds = Field(default=(1, 2, 3), description="one picture each; a number n stands for 1 to n")
     weight: float = Field(default=1.0, ge=0, le=2)
     steps: int = Field(default=25, ge=1)
     guidance: float = Field(default=7.0, ge=0)
@@ -160,7 +161,7 @@ class ComposeLorasConfig(StageConfig):
     prefix: str = Field(default="", description="words in front of the triggers")
     suffix: str = Field(default="", description="words behind the triggers, such as framing and view")
     negative_prompt: str = ""
-    seeds: tuple[int, ...] = Field(default=(1, 2, 3, 4), min_length=1)
+    seeds: Seeds = Field(default=(1, 2, 3, 4), description="one picture each; a number n stands for 1 to n")
     steps: int = Field(default=25, ge=1)
     guidance: float = Field(default=7.0, ge=0)
     size: int = Field(default=512, ge=64, multiple_of=8, description="pixels")

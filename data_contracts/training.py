@@ -18,6 +18,13 @@ class TrainSettings(Config):
         le=1024,
         description="the adapter's output is scaled by alpha / rank: 0.125 mild, 1.0 strong",
     )
+    conv_rank: int = Field(
+        default=0,
+        ge=0,
+        le=1024,
+        description="inner dimension at 3x3 convolutions; above 0 the residual blocks learn as well, 0 attention alone",
+    )
+    conv_alpha: float = Field(default=1.0, gt=0, le=1024, description="as alpha, with conv_rank")
     learning_rate: float = Field(default=1e-4, gt=0, le=1, description="peak rate of the U-Net's adapter")
     text_encoder_learning_rate: float = Field(
         default=5e-5,

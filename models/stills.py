@@ -103,6 +103,17 @@ def heads_of(stills: Sequence[Still], path: Path) -> list[tuple[float, float, fl
     return [None if still.empty else known[still.name] for still in stills]
 
 
+def placed_heads(stills: Sequence[Still], path: Path) -> torch.Tensor:
+    """Return `heads_of` as a tensor (N, 3): the picture's middle is 0, its half side 1; NaN where nobody is.
+
+    Raises:
+        InputFault: a line of the file is none, or a head is missing.
+    """
+    nobody = (float("nan"),) * 3
+    rows = [nobody if head is None else head for head in heads_of(stills, path)]
+    return torch.tensor(rows) * 2 / SIZE - torch.tensor([1.0, 1.0, 0.0])
+
+
 def _read_lines(path: Path) -> list[Still]:
     stills = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):

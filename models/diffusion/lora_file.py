@@ -38,6 +38,20 @@ class LoraModule:
 
 
 @dataclass(frozen=True)
+class AdapterSize:
+    """Inner dimension and alpha of an adapter; its 3x3 convolutions have their own, kohya's conv_dim and conv_alpha."""
+
+    rank: int
+    alpha: float
+    conv_rank: int = 0
+    conv_alpha: float = 1.0
+
+    def alpha_of(self, down: torch.Tensor) -> float:
+        """Return the alpha that belongs to a module's `lora_down.weight`."""
+        return self.conv_alpha if down.shape[2:].numel() > 1 else self.alpha
+
+
+@dataclass(frozen=True)
 class LoraWeights:
     """A LoRA file: its modules by network and underscored name, and what it says of itself."""
 
@@ -46,7 +60,7 @@ class LoraWeights:
     metadata: dict[str, str]
 
 
-def from_peft(state: Mapping[str, torch.Tensor], alpha: float) -> dict[str, LoraModule]:
+def from_peft(state: Mapping[str, torch.Tensor], size: AdapterSize) -> dict[str, LoraModule]:
     """Return the modules of a PEFT state `….lora_A.weight`, `….lora_B.weight`, by underscored name.
 
     Raises:
@@ -58,7 +72,7 @@ def from_peft(state: Mapping[str, torch.Tensor], alpha: float) -> dict[str, Lora
         message = f"adapter tensor {strange[0]!r} is not one of a pair lora_A, lora_B: only plain LoRA can be saved"
         raise ValueError(message)
     return {
-        name.replace(".", "_"): LoraModule(state[key], state[f"{name}.lora_B.weight"], alpha)
+        name.replace(".", "_"): LoraModule(state[key], state[f"{name}.lora_B.weight"], size.alpha_of(state[key]))
         for name, key in downs.items()
     }
 

@@ -8,23 +8,34 @@ from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model,
 from peft.tuners.lora import LoraLayer
 
 from data_contracts.faults import InputFault
-from models.diffusion.lora_file import LoraModule, load_kohya
+from models.diffusion.lora_file import AdapterSize, LoraModule, load_kohya
 from models.diffusion.sd15 import StableDiffusion
 
+_CONVOLUTIONS = r"(resnets\.\d+\.conv[12]|(down|up)samplers\.\d+\.conv)"
 # The layers that kohya's sd-scripts trains: every linear layer and 1x1 convolution of the transformer blocks.
 UNET_LAYERS = r".*\.attentions\.\d+\.(proj_in|proj_out|.*\.(to_q|to_k|to_v|to_out\.0|ff\.net\.0\.proj|ff\.net\.2))"
+# What its conv_dim adds: all layers of residual blocks, down- and upsamplers; the 3x3 ones have a rank of their own.
+RESIDUAL_LAYERS = rf".*\.(resnets\.\d+\.(time_emb_proj|conv_shortcut)|{_CONVOLUTIONS})"
 TEXT_ENCODER_LAYERS = r".*\.layers\.\d+\..*\.?(q_proj|k_proj|v_proj|out_proj|fc1|fc2)"
 
 
-def add_fresh_adapter(network: torch.nn.Module, layers: str, name: str, rank: int, alpha: float) -> None:
+def unet_layers(size: AdapterSize) -> str:
+    """Return the pattern of the U-Net's layers that an adapter of this size changes."""
+    return f"{UNET_LAYERS}|{RESIDUAL_LAYERS}" if size.conv_rank else UNET_LAYERS
+
+
+def add_fresh_adapter(network: torch.nn.Module, layers: str, name: str, size: AdapterSize) -> None:
     """Add a trainable LoRA, float32, to the layers of `network` that match; at first it changes nothing.
 
     Its start is drawn from torch's global generator: seed that before.
     """
+    own = size.conv_rank > 0 and any(isinstance(module, torch.nn.Conv2d) for module in network.modules())
     inject_adapter_in_model(
         LoraConfig(
-            r=rank,
-            lora_alpha=alpha,  # type: ignore[arg-type]
+            r=size.rank,
+            lora_alpha=size.alpha,  # type: ignore[arg-type]
+            rank_pattern={_CONVOLUTIONS: size.conv_rank} if own else {},
+            alpha_pattern={_CONVOLUTIONS: size.conv_alpha} if own else {},
             target_modules=layers,
         ),
         network,

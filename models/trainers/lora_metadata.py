@@ -1,6 +1,8 @@
 """What a LoRA file says of itself, so that other programs and people know what it is."""
 
-from data_contracts.training import TrainRequest
+import json
+
+from data_contracts.training import TrainRequest, TrainSettings
 
 SPECIFICATION = "1.0.0"
 
@@ -26,6 +28,7 @@ def _kohya(request: TrainRequest) -> dict[str, str]:
         "ss_network_module": "networks.lora",
         "ss_network_dim": settings.rank,
         "ss_network_alpha": settings.alpha,
+        "ss_network_args": _network_args(settings),
         "ss_base_model_version": "sd_v1",
         "ss_sd_model_name": request.base.name,
         "ss_v2": False,
@@ -50,6 +53,12 @@ def _kohya(request: TrainRequest) -> dict[str, str]:
         "ss_seed": settings.seed,
     }
     return {key: str(value) for key, value in values.items()}
+
+
+def _network_args(settings: TrainSettings) -> str | None:
+    if not settings.conv_rank:
+        return None
+    return json.dumps({"conv_dim": str(settings.conv_rank), "conv_alpha": str(settings.conv_alpha)})
 
 
 def _modelspec(request: TrainRequest, prediction_type: str) -> dict[str, str]:

@@ -94,7 +94,7 @@ def _sample(request: TrainRequest, trainer: Trainer, step: int) -> None:
 
 
 def _write_lora(request: TrainRequest, adapter: Adapter) -> Path:
-    unet, text_encoder = (from_peft(state, request.settings.alpha) for state in adapter.peft_states())
+    unet, text_encoder = (from_peft(state, adapter.size) for state in adapter.peft_states())
     metadata = lora_metadata(request, adapter.model.scheduler.config.prediction_type)
     path = request.output / "lora.safetensors"
     save_kohya(path, LoraWeights(unet, text_encoder, metadata))

@@ -6,12 +6,13 @@ from typing import Any
 import torch
 
 from data_contracts.training import TrainSettings
+from models.diffusion.lora_file import AdapterSize
 from models.diffusion.lora_stack import (
     TEXT_ENCODER_LAYERS,
-    UNET_LAYERS,
     adapter_parameters,
     adapter_state,
     add_fresh_adapter,
+    unet_layers,
 )
 from models.diffusion.objective import Objective, learning_rate_factor, offset_noise
 from models.diffusion.sd15 import StableDiffusion, encode_prompts
@@ -26,15 +27,16 @@ class Adapter:
 
     def __init__(self, model: StableDiffusion, settings: TrainSettings) -> None:
         self.model = model
+        self.size = AdapterSize(settings.rank, settings.alpha, settings.conv_rank, settings.conv_alpha)
         self.trains_text_encoder = settings.text_encoder_learning_rate > 0
         self.networks: dict[str, Any] = {"unet": model.unet}
         if self.trains_text_encoder:
             self.networks["text_encoder"] = model.text_encoder
-        layers = {"unet": UNET_LAYERS, "text_encoder": TEXT_ENCODER_LAYERS}
+        layers = {"unet": unet_layers(self.size), "text_encoder": TEXT_ENCODER_LAYERS}
         with torch.random.fork_rng():
             torch.manual_seed(derived_seed(settings.seed, "adapter"))
             for key, network in self.networks.items():
-                add_fresh_adapter(network, layers[key], NAME, settings.rank, settings.alpha)
+                add_fresh_adapter(network, layers[key], NAME, self.size)
         if settings.gradient_checkpointing:
             model.unet.enable_gradient_checkpointing()
 

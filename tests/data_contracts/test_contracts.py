@@ -33,9 +33,17 @@ def test_a_change_replaces_one_value():
     assert project.loras["happy"].train.settings.steps != 7
 
 
+def test_seeds_are_a_list_or_how_many():
+    project = load_project(CONFIGS / "luca.yaml", {"compose_loras.seeds": "3", "loras.luca.evaluate.seeds": "[7, 5]"})
+    assert project.compose_loras.seeds == (1, 2, 3)
+    assert project.loras["luca"].evaluate.seeds == (7, 5)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        ({"compose_loras.seeds": "0"}, ["luca.yaml", "compose_loras.seeds", "0 is no number of seeds", "1 to 10000"]),
+        ({"compose_loras.seeds": "[4, 4]"}, ["luca.yaml", "compose_loras.seeds", "the seed '4' occurs twice"]),
         ({"extract_frames.every_s": "-1"}, ["luca.yaml", "extract_frames.every_s", "-1", "greater than 0"]),
         ({"extract_frames.every_s": "soon"}, ["luca.yaml", "extract_frames.every_s", "'soon'", "number"]),
         ({"extract_frames.evry_s": "1"}, ["luca.yaml", "extract_frames.evry_s", "unknown key"]),

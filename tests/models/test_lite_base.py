@@ -125,12 +125,13 @@ def test_the_scale_makes_latents_spread_by_one(stills):
 
 def test_errors_count_most_where_somebody_is(tmp_path):
     heads = tmp_path / "heads.jsonl"
-    heads.write_text('{"name": "000000.jpg", "head": [36, 36, 12]}\n')
+    heads.write_text('{"name": "000000.jpg", "head": [36, 36, 16]}\n')
     boy = Still(name="000000.jpg", caption="a boy", kind="beach", empty=False)
     weights = denoiser.figure_weights([boy, Still(name="000001.jpg", caption="a room", kind="room", empty=True)], heads)
     assert weights.shape == (2, 2, 1, 16, 16)
     straight, mirrored = weights[0, :, 0]
-    assert (straight[4, 4], straight[9, 4], straight[9, 12]) == (denoiser.FACE_WEIGHT, denoiser.FIGURE_WEIGHT, 1)
+    assert (straight[4, 4], straight[6, 4]) == (denoiser.FACE_WEIGHT, denoiser.HEAD_WEIGHT)
+    assert (straight[9, 4], straight[9, 12]) == (denoiser.FIGURE_WEIGHT, 1)
     assert torch.equal(mirrored, straight.flip(-1))
     assert bool((weights[1] == 1).all())
 

@@ -11,19 +11,20 @@ from transformers import CLIPTextConfig, CLIPTextModel
 
 from data_contracts.faults import InputFault
 from models.diffusion import sd15
-from models.diffusion.lora_file import LoraModule, LoraWeights, from_peft, load_kohya, save_kohya
+from models.diffusion.lora_file import AdapterSize, LoraModule, LoraWeights, from_peft, load_kohya, save_kohya
 from models.diffusion.lora_stack import (
     TEXT_ENCODER_LAYERS,
-    UNET_LAYERS,
     adapter_parameters,
     adapter_state,
     add_fresh_adapter,
     add_lora,
     set_lora_weights,
+    unet_layers,
 )
 from tests.random_base import make_random_base
 
 RANK, ALPHA = 4, 2.0
+SIZE = AdapterSize(RANK, ALPHA, conv_rank=2, conv_alpha=1.0)
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +36,8 @@ def trained(base: Path, seed: int) -> sd15.StableDiffusion:
     """Return the base with an adapter of random values, as after training."""
     model = sd15.load(base, device="cpu")
     torch.manual_seed(seed)
-    for network, layers in ((model.unet, UNET_LAYERS), (model.text_encoder, TEXT_ENCODER_LAYERS)):
-        add_fresh_adapter(network, layers, "trained", RANK, ALPHA)
+    for network, layers in ((model.unet, unet_layers(SIZE)), (model.text_encoder, TEXT_ENCODER_LAYERS)):
+        add_fresh_adapter(network, layers, "trained", SIZE)
         for parameter in adapter_parameters(network, "trained").values():
             torch.nn.init.normal_(parameter, std=0.3)
     return model
@@ -44,7 +45,7 @@ def trained(base: Path, seed: int) -> sd15.StableDiffusion:
 
 def save(model: sd15.StableDiffusion, path: Path) -> Path:
     states = (adapter_state(model.unet, "trained"), adapter_state(model.text_encoder, "trained"))
-    unet, text_encoder = (from_peft(state, ALPHA) for state in states)
+    unet, text_encoder = (from_peft(state, SIZE) for state in states)
     save_kohya(path, LoraWeights(unet, text_encoder, {"ss_network_dim": str(RANK), "reel2lora.type": "character"}))
     return path
 
@@ -67,18 +68,26 @@ def predicted(model: sd15.StableDiffusion) -> torch.Tensor:
     return denoised(model.text_encoder, model.unet, model.tokenizer)
 
 
-def test_our_layers_are_those_of_kohya_on_the_real_architecture():
+@pytest.mark.parametrize(("size", "unet_modules"), [(AdapterSize(RANK, ALPHA), 192), (SIZE, 278)])
+def test_our_layers_are_those_of_kohya_on_the_real_architecture(size: AdapterSize, unet_modules: int):
     with torch.device("meta"):
         unet = UNet2DConditionModel(cross_attention_dim=768, attention_head_dim=8)  # the defaults are SD 1.5's
         text_encoder = CLIPTextModel(CLIPTextConfig(hidden_size=768, num_hidden_layers=12, num_attention_heads=12))
-        add_fresh_adapter(unet, UNET_LAYERS, "trained", RANK, ALPHA)
-        add_fresh_adapter(text_encoder, TEXT_ENCODER_LAYERS, "trained", RANK, ALPHA)
-    modules = from_peft(adapter_state(unet, "trained"), ALPHA)
-    assert len(modules) == 192
+        add_fresh_adapter(unet, unet_layers(size), "trained", size)
+        add_fresh_adapter(text_encoder, TEXT_ENCODER_LAYERS, "trained", size)
+    modules = from_peft(adapter_state(unet, "trained"), size)
+    assert len(modules) == unet_modules
     assert "down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_out_0" in modules
     assert "mid_block_attentions_0_transformer_blocks_0_ff_net_0_proj" in modules
     assert modules["up_blocks_3_attentions_2_proj_in"].down.shape == (RANK, 320, 1, 1)
-    assert len(from_peft(adapter_state(text_encoder, "trained"), ALPHA)) == 72
+    assert len(from_peft(adapter_state(text_encoder, "trained"), size)) == 72
+    assert all(module.alpha == size.alpha_of(module.down) for module in modules.values())
+    if size.conv_rank:
+        convolution = modules["down_blocks_1_resnets_0_conv1"]
+        assert (convolution.down.shape, convolution.up.shape) == ((2, 320, 3, 3), (640, 2, 1, 1))
+        assert modules["down_blocks_1_resnets_0_conv_shortcut"].down.shape == (RANK, 320, 1, 1)
+        assert modules["mid_block_resnets_1_time_emb_proj"].down.shape == (RANK, 1280)
+        assert {"down_blocks_2_downsamplers_0_conv", "up_blocks_0_upsamplers_0_conv"} <= set(modules)
 
 
 def test_keys_and_shapes_are_kohyas(loras):
@@ -101,7 +110,7 @@ def test_the_same_weights_give_the_same_bytes(base: Path, loras, tmp_path: Path)
 def test_what_is_written_is_what_is_read(loras, tmp_path: Path):
     weights = load_kohya(loras[0])
     assert weights.metadata["reel2lora.type"] == "character"
-    assert all(module.rank == RANK and module.alpha == ALPHA for module in weights.unet.values())
+    assert {(module.rank, module.alpha) for module in weights.unet.values()} == {(RANK, ALPHA), (2, 1.0)}
     save_kohya(tmp_path / "copy.safetensors", weights)
     assert (tmp_path / "copy.safetensors").read_bytes() == loras[0].read_bytes()
 
@@ -111,7 +120,7 @@ def test_diffusers_own_loader_gives_the_output_of_the_adapter_in_memory(base: Pa
     untouched = denoised(pipeline.text_encoder, pipeline.unet, pipeline.tokenizer)
     pipeline.load_lora_weights(loras[0])
     loaded = denoised(pipeline.text_encoder, pipeline.unet, pipeline.tokenizer)
-    assert torch.equal(loaded, predicted(trained(base, 1)))
+    torch.testing.assert_close(loaded, predicted(trained(base, 1)), rtol=0, atol=1e-5)
     assert (loaded - untouched).abs().max() > 1e-2
 
 

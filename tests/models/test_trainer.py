@@ -33,6 +33,7 @@ STEPS = 20
 SETTINGS = {
     "rank": 4,
     "alpha": 4.0,
+    "conv_rank": 2,
     "learning_rate": 1e-3,
     "text_encoder_learning_rate": 1e-3,
     "steps": STEPS,
@@ -132,11 +133,13 @@ def test_a_run_reports_and_leaves_what_it_should(uninterrupted):
 
 def test_the_file_says_what_it_is(uninterrupted):
     weights = load_kohya(uninterrupted[0] / "lora.safetensors")
-    assert {module.rank for module in (*weights.unet.values(), *weights.text_encoder.values())} == {4}
+    assert {module.rank for module in weights.text_encoder.values()} == {4}
+    assert {module.rank for module in weights.unet.values()} == {4, 2}
     assert any(bool(module.up.any()) for module in weights.unet.values())
     assert any(bool(module.up.any()) for module in weights.text_encoder.values())
     metadata = weights.metadata
     assert (metadata["ss_network_dim"], metadata["ss_network_module"]) == ("4", "networks.lora")
+    assert json.loads(metadata["ss_network_args"]) == {"conv_dim": "2", "conv_alpha": "1.0"}
     assert metadata["modelspec.architecture"] == "stable-diffusion-v1/lora"
     assert (metadata["reel2lora.dataset"], metadata["reel2lora.trigger"]) == ("abc", "luca")
     assert json.loads(metadata["reel2lora.settings"])["steps"] == STEPS

@@ -12,7 +12,7 @@ from models.metrics.truth import TruePicture, Truth
 from models.metrics.world_probe.network import CLASSES
 from models.pictures import Picture
 from models.shots.film import Film
-from models.stills import SIZE, Still, Stills, heads_of
+from models.stills import SIZE, Still, Stills, placed_heads
 
 UNKNOWN = -1
 """The class of an attribute that a picture does not show, or that nobody wrote down."""
@@ -40,10 +40,7 @@ def still_examples(stills: Stills, heads: Path) -> Examples:
     Raises:
         InputFault: a line of the file is none, or the head of a still with somebody in it is missing.
     """
-    nobody = (float("nan"),) * 3
-    rows = [nobody if head is None else head for head in heads_of(stills.stills, heads)]
-    places = torch.tensor(rows) * 2 / SIZE - torch.tensor([1.0, 1.0, 0.0])
-    return Examples(stills.pictures, still_labels(stills.stills), places)
+    return Examples(stills.pictures, still_labels(stills.stills), placed_heads(stills.stills, heads))
 
 
 def joined(sets: Sequence[Examples]) -> Examples:
