@@ -13,9 +13,10 @@ from diffusers import AutoencoderKL
 from models.diffusion import sd15
 from models.diffusion.lite_base import FOLDER, autoencoder, denoiser, language
 from models.diffusion.lite_base.export import export
+from models.diffusion.lite_base.lesson import make_lesson
 from models.diffusion.lite_base.loop import Run
 from models.diffusion.lite_base.measure import measure_autoencoder, measure_prompts
-from models.stills import Stills, read_stills
+from models.stills import Stills, placed_heads, read_stills
 
 app = typer.Typer(no_args_is_help=True, help="Make the lite base model: autoencoder, language, denoiser, export.")
 
@@ -71,15 +72,14 @@ def train_denoiser(
     training, _ = read_stills(stills)
     device = _device()
     vae: Any = AutoencoderKL.from_pretrained(work / "vae").to(device).eval()
-    latents = denoiser.mirrored_latents(vae, training, device)
+    captions = [still.caption for still in training.stills]
+    lesson = make_lesson(vae, training.pictures, placed_heads(training.stills, heads), captions, device)
     torch.manual_seed(denoiser.SCHEDULE.seed)
     network = _networks(training, begin)
     network.load_reading(work)
     network.to(device)
     if compile_first:
         network.unet.compile()
-    weights = denoiser.figure_weights(training.stills, heads)
-    lesson = denoiser.Lesson(latents, weights, [still.caption for still in training.stills])
     loss = denoiser.DenoiserLoss(network, lesson, denoiser.SCHEDULE, device)
     Run("denoiser", network.unet, denoiser.SCHEDULE, work / "denoiser").train(loss)
     network.unet.save_pretrained(work / "unet")

@@ -3,7 +3,6 @@
 # mypy: disable-error-code="no-untyped-call"
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +14,20 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from data_contracts.faults import InputFault
 from models.diffusion.lite_base.autoencoder import LATENT_CHANNELS
+from models.diffusion.lite_base.lesson import LATENT_PIXELS, Lesson
 from models.diffusion.lite_base.loop import Schedule, autocast
 from models.diffusion.lite_base.vary import vary_caption
 from models.diffusion.objective import Objective
 from models.diffusion.vocabulary import cut_tokenizer, text_config
 from models.seeds import seeded_generator
-from models.stills import SIZE, Still, Stills, heads_of, unit_range
+from models.stills import SIZE, Still
 
 TEXT_WIDTH = 160
 WIDTH = 96
 TOLD = 4 * WIDTH
 """Numbers that the U-Net's residual blocks are told: of the timestep and of the caption."""
 COMMON_MERGES = 4000
-LATENT_PIXELS = 8
 TELLER = "add_embedding.safetensors"
-FIGURE_WEIGHT, HEAD_WEIGHT, FACE_WEIGHT = 6.0, 12.0, 40.0
-"""How much an error counts in the square around somebody, in his head, and from his brows to his mouth; elsewhere 1.
-
-A face in a full shot is 3% of the picture: counted alike, places are learnt long before clothes and faces.
-"""
 SCHEDULE = Schedule(steps=24000, batch=16, learning_rate=4e-4, seed=2)
 
 
@@ -73,19 +67,6 @@ class Denoiser(nn.Module):
         self.unet.add_embedding.load_state_dict(load_file(told))
 
 
-@dataclass(frozen=True)
-class Lesson:
-    """What the denoiser learns from.
-
-    Scaled latents `(N, 2, C, h, w)`, the second mirrored; how much each of their places counts `(N, 2, 1, h, w)`; and
-    captions.
-    """
-
-    latents: torch.Tensor
-    weights: torch.Tensor
-    captions: Sequence[str]
-
-
 class DenoiserLoss:
     """How wrong the denoiser is about a batch of noisy latents."""
 
@@ -102,10 +83,9 @@ class DenoiserLoss:
         size = self.schedule.batch
         generator = seeded_generator(self.schedule.seed, "denoiser", step)
         chosen = torch.randint(len(self.lesson.latents), (size,), generator=generator)
-        latents = self.lesson.latents[chosen]
-        mirrored = torch.randint(latents.shape[1], (size,), generator=generator)
-        clean = latents[torch.arange(size), mirrored].to(self.device)
-        weights = self.lesson.weights[chosen, mirrored].to(self.device)
+        views = torch.randint(self.lesson.latents.shape[1], (size,), generator=generator)
+        clean = self.lesson.latents[chosen, views].to(self.device)
+        weights = self.lesson.weights[chosen, views].to(self.device)
         noise = torch.randn(clean.shape, generator=generator).to(self.device)
         timesteps = self._timesteps(generator).to(self.device)
         captions = [vary_caption(self.lesson.captions[index], generator) for index in chosen.tolist()]
@@ -130,39 +110,6 @@ class DenoiserLoss:
                 encoded = self.denoiser.tokenizer(caption, padding="max_length", truncation=True, return_tensors="pt")
                 self.tokens[caption] = encoded.input_ids[0]
         return torch.stack([self.tokens[caption] for caption in captions]).to(self.device)
-
-
-def figure_weights(stills: Sequence[Still], heads: Path) -> torch.Tensor:
-    """Return how much each latent of the stills and of their mirror images counts, `(N, 2, 1, 16, 16)`.
-
-    Raises:
-        InputFault: `heads`, made by samples/world/find_heads.py, does not say where a head is.
-    """
-    side = SIZE // LATENT_PIXELS
-    y, x = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
-    x, y = (x + 0.5) * LATENT_PIXELS, (y + 0.5) * LATENT_PIXELS
-    weights = torch.ones(len(stills), side, side)
-    for row, head in zip(weights, heads_of(stills, heads), strict=True):
-        if head is not None:
-            right, below, radius = (x - head[0]) / head[2], (y - head[1]) / head[2], head[2]
-            row[(right.abs() < 2.2) & (below > -1.4) & (below < 5.8)] = FIGURE_WEIGHT  # noqa: PLR2004  radii
-            away, latent = (right.square() + below.square()).sqrt(), LATENT_PIXELS / radius
-            row[away < 1.1 + 0.5 * latent] = HEAD_WEIGHT
-            row[away < 0.7 + 0.3 * latent] = FACE_WEIGHT
-    return torch.stack([weights, weights.flip(-1)], dim=1)[:, :, None]
-
-
-def mirrored_latents(vae: Any, stills: Stills, device: torch.device) -> torch.Tensor:  # noqa: ANN401  AutoencoderKL declares no members
-    """Return the scaled latents (N, 2, C, h, w) of the stills and of their mirror images, on the CPU."""
-    sides = []
-    with torch.no_grad():
-        for part in stills.pictures.split(16):
-            pictures = unit_range(part).to(device)
-            sides.append(
-                torch.stack([vae.encode(side).latent_dist.mode() for side in (pictures, pictures.flip(-1))], dim=1)
-            )
-    scaled: torch.Tensor = torch.cat(sides).cpu() * vae.config.scaling_factor
-    return scaled
 
 
 def build_tokenizer(stills: Sequence[Still]) -> CLIPTokenizer:
