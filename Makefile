@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/installed
 CONFIG ?= configs/luca.yaml
+# Further options of the demo's run, such as OPTIONS='--set compose_loras.seeds=4'
+OPTIONS ?=
 
 .PHONY: help install demo test check format bench up schemas clean
 
@@ -22,7 +24,7 @@ $(STAMP): pyproject.toml constraints.txt requirements-lite.txt
 	touch $(STAMP)
 
 demo: $(STAMP)  ## the whole graph on the sample film; ends by printing where its report is
-	$(BIN)/reel2lora run $(CONFIG)
+	$(BIN)/reel2lora run $(CONFIG) $(OPTIONS)
 
 test: $(STAMP)  ## the tests, under 10 minutes
 	$(BIN)/python -m pytest

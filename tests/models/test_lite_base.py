@@ -170,6 +170,14 @@ def test_a_batch_meets_every_noise_level(stills):
         assert sorted((times // 100).tolist()) == list(range(10))
 
 
+def test_nobody_weighs_more_where_noise_hides_him(stills):
+    networks = denoiser.Denoiser(denoiser.build_tokenizer(stills.stills))
+    loss = denoiser.DenoiserLoss(networks, lesson_of(0.0), SHORT, torch.device("cpu"))
+    weights = loss._weights(torch.full((4, 1, 16, 16), 40.0), torch.tensor([999, 800, 400, 0]))[:, 0, 0, 0]
+    assert torch.allclose(weights[:2], torch.ones(2), atol=0.5)
+    assert torch.equal(weights[2:], torch.full((2,), 40.0))
+
+
 def test_the_product_is_a_pipeline_that_draws_the_same_by_the_code_of_real_models(stills, tmp_path):
     tokenizer = denoiser.build_tokenizer(stills.stills)
     torch.manual_seed(0)
