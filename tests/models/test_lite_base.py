@@ -198,8 +198,9 @@ def test_the_product_is_a_pipeline_that_draws_the_same_by_the_code_of_real_model
         assert str(tmp_path) not in path.read_text()
     assert (folder / "README.md").read_text() == "the card"
     assert sum(path.stat().st_size for path in folder.rglob("*.safetensors")) < 40e6
-    pipeline = StableDiffusionPipeline.from_pretrained(folder)
+    pipeline = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float32)  # as the card says
     assert pipeline.scheduler.config.prediction_type == "v_prediction"
+    assert pipeline(CAPTIONS[0], num_inference_steps=1, height=128, width=128).images[0].size == (128, 128)
     model = sd15.load(folder)
     drawing = sd15.Drawing(2, 4.0, 128)
     one, other = (sd15.sample(model, CAPTIONS[:2], "", [1, 2], drawing) for _ in range(2))
