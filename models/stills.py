@@ -55,6 +55,11 @@ class Stills:
     pictures: torch.Tensor
     stills: Sequence[Still]
 
+    @property
+    def captions(self) -> list[str]:
+        """What is said of each."""
+        return [still.caption for still in self.stills]
+
 
 def read_stills(folder: Path, last: int = HELD_OUT) -> tuple[Stills, Stills]:
     """Return the stills of `folder` to train with, and the `last` ones, held out.
@@ -85,8 +90,10 @@ def read_captions(folder: Path) -> list[Still]:
     return sorted((still for path in paths for still in _read_lines(path)), key=lambda still: still.name)
 
 
-def heads_of(stills: Sequence[Still], path: Path) -> list[tuple[float, float, float] | None]:
-    """Return x, y and radius in pixels of each still's head, None where nobody is, out of the file `path`.
+def placed_heads(stills: Sequence[Still], path: Path) -> torch.Tensor:
+    """Return x, y and radius `(N, 3)` of each still's head, which `path` gives in pixels; NaN where nobody is.
+
+    The picture's middle is 0, its half side 1.
 
     Raises:
         InputFault: a line of the file is none, or a head is missing.
@@ -100,17 +107,8 @@ def heads_of(stills: Sequence[Still], path: Path) -> list[tuple[float, float, fl
     if missing := [still.name for still in stills if not still.empty and still.name not in known]:
         message = f"{path} does not say where the head of {missing[0]} is: make it anew by samples/world/find_heads.py"
         raise InputFault(message)
-    return [None if still.empty else known[still.name] for still in stills]
-
-
-def placed_heads(stills: Sequence[Still], path: Path) -> torch.Tensor:
-    """Return `heads_of` as a tensor (N, 3): the picture's middle is 0, its half side 1; NaN where nobody is.
-
-    Raises:
-        InputFault: a line of the file is none, or a head is missing.
-    """
     nobody = (float("nan"),) * 3
-    rows = [nobody if head is None else head for head in heads_of(stills, path)]
+    rows = [nobody if still.empty else known[still.name] for still in stills]
     return torch.tensor(rows) * 2 / SIZE - torch.tensor([1.0, 1.0, 0.0])
 
 

@@ -39,7 +39,10 @@ class LoraModule:
 
 @dataclass(frozen=True)
 class AdapterSize:
-    """Inner dimension and alpha of an adapter; its 3x3 convolutions have their own, kohya's conv_dim and conv_alpha."""
+    """Inner dimension and alpha of an adapter; its 3x3 convolutions have their own, kohya's conv_dim and conv_alpha.
+
+    conv_rank is 0 where convolutions are not changed, or there are none.
+    """
 
     rank: int
     alpha: float

@@ -29,13 +29,12 @@ def add_fresh_adapter(network: torch.nn.Module, layers: str, name: str, size: Ad
 
     Its start is drawn from torch's global generator: seed that before.
     """
-    own = size.conv_rank > 0 and any(isinstance(module, torch.nn.Conv2d) for module in network.modules())
     inject_adapter_in_model(
         LoraConfig(
             r=size.rank,
             lora_alpha=size.alpha,  # type: ignore[arg-type]
-            rank_pattern={_CONVOLUTIONS: size.conv_rank} if own else {},
-            alpha_pattern={_CONVOLUTIONS: size.conv_alpha} if own else {},
+            rank_pattern={_CONVOLUTIONS: size.conv_rank} if size.conv_rank else {},
+            alpha_pattern={_CONVOLUTIONS: size.conv_alpha} if size.conv_rank else {},
             target_modules=layers,
         ),
         network,

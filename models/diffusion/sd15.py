@@ -3,7 +3,7 @@
 # mypy: disable-error-code="no-untyped-call"
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -78,12 +78,13 @@ def encode_images(model: StableDiffusion, images: torch.Tensor) -> torch.Tensor:
     The mean of the encoder's distribution: its spread is a small fraction of that of the latents, and the same
     picture always gives the same latents.
     """
+    return encode(model.vae, images.split(ENCODE_BATCH)) * float(model.vae.config.scaling_factor)
+
+
+def encode(vae: Any, batches: Iterable[torch.Tensor]) -> torch.Tensor:  # noqa: ANN401  AutoencoderKL declares no members
+    """Return the unscaled latents (N, 4, H/8, W/8), on the CPU, of batches (n, 3, H, W) of pictures in -1..1."""
     with torch.no_grad():
-        parts = [
-            model.vae.encode(part.to(model.device)).latent_dist.mode().cpu() for part in images.split(ENCODE_BATCH)
-        ]
-    latents: torch.Tensor = torch.cat(parts) * model.vae.config.scaling_factor
-    return latents
+        return torch.cat([vae.encode(batch.to(vae.device)).latent_dist.mode().cpu() for batch in batches])
 
 
 def encode_prompts(model: StableDiffusion, prompts: Sequence[str]) -> torch.Tensor:

@@ -16,7 +16,6 @@ from models.pictures import Picture
 
 JUDGES = ("world-probe",)
 
-
 Subject = tuple[LoraType, str]
 
 

@@ -32,11 +32,15 @@ class Adapter:
         self.networks: dict[str, Any] = {"unet": model.unet}
         if self.trains_text_encoder:
             self.networks["text_encoder"] = model.text_encoder
-        layers = {"unet": unet_layers(self.size), "text_encoder": TEXT_ENCODER_LAYERS}
+        changes = {
+            "unet": (unet_layers(self.size), self.size),
+            "text_encoder": (TEXT_ENCODER_LAYERS, AdapterSize(settings.rank, settings.alpha)),
+        }
         with torch.random.fork_rng():
             torch.manual_seed(derived_seed(settings.seed, "adapter"))
             for key, network in self.networks.items():
-                add_fresh_adapter(network, layers[key], NAME, self.size)
+                layers, size = changes[key]
+                add_fresh_adapter(network, layers, NAME, size)
         if settings.gradient_checkpointing:
             model.unet.enable_gradient_checkpointing()
 

@@ -1,4 +1,5 @@
-"""Say where in each still the head is, without rendering anything: for teaching the world probe where to look.
+"""Say where in each still the head is, without rendering anything: for teaching the world probe where to look,
+and the lite base model's denoiser where errors count most.
 
     python find_heads.py heads.jsonl --count 6000 [--probe]
 

@@ -65,7 +65,7 @@ def test_the_rate_rises_stays_and_falls():
 
 
 def test_a_run_that_was_stopped_ends_in_the_same_bytes(tmp_path):
-    schedule = Schedule(steps=40, batch=1, learning_rate=1e-2, seed=0, warmup=2)
+    schedule = Schedule(steps=100, batch=1, learning_rate=1e-2, seed=0, warmup=2)
     whole, stopped = small_network(), small_network()
     Run("whole", whole, schedule, tmp_path / "whole").train(small_loss(whole))
 
@@ -83,7 +83,7 @@ def test_a_run_that_was_stopped_ends_in_the_same_bytes(tmp_path):
     for one, other in zip(whole.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, other)
     steps = [json.loads(line)["step"] for line in (tmp_path / "part" / "loss.jsonl").read_text().splitlines()]
-    assert steps == list(range(1, 41))
+    assert steps == list(range(1, 101))
 
 
 def test_a_run_can_be_lengthened_from_its_plateau_but_not_changed(tmp_path):

@@ -24,6 +24,7 @@ from models.diffusion.lora_stack import (
 from tests.random_base import make_random_base
 
 RANK, ALPHA = 4, 2.0
+LINEAR = AdapterSize(RANK, ALPHA)
 SIZE = AdapterSize(RANK, ALPHA, conv_rank=2, conv_alpha=1.0)
 
 
@@ -32,12 +33,15 @@ def base(tmp_path_factory) -> Path:
     return make_random_base(tmp_path_factory.getbasetemp() / "random-base", seed=0)
 
 
-def trained(base: Path, seed: int) -> sd15.StableDiffusion:
+def trained(base: Path, seed: int, size: AdapterSize = SIZE) -> sd15.StableDiffusion:
     """Return the base with an adapter of random values, as after training."""
     model = sd15.load(base, device="cpu")
     torch.manual_seed(seed)
-    for network, layers in ((model.unet, unet_layers(SIZE)), (model.text_encoder, TEXT_ENCODER_LAYERS)):
-        add_fresh_adapter(network, layers, "trained", SIZE)
+    for network, layers, own in (
+        (model.unet, unet_layers(size), size),
+        (model.text_encoder, TEXT_ENCODER_LAYERS, LINEAR),
+    ):
+        add_fresh_adapter(network, layers, "trained", own)
         for parameter in adapter_parameters(network, "trained").values():
             torch.nn.init.normal_(parameter, std=0.3)
     return model
@@ -68,13 +72,13 @@ def predicted(model: sd15.StableDiffusion) -> torch.Tensor:
     return denoised(model.text_encoder, model.unet, model.tokenizer)
 
 
-@pytest.mark.parametrize(("size", "unet_modules"), [(AdapterSize(RANK, ALPHA), 192), (SIZE, 278)])
+@pytest.mark.parametrize(("size", "unet_modules"), [(LINEAR, 192), (SIZE, 278)])
 def test_our_layers_are_those_of_kohya_on_the_real_architecture(size: AdapterSize, unet_modules: int):
     with torch.device("meta"):
         unet = UNet2DConditionModel(cross_attention_dim=768, attention_head_dim=8)  # the defaults are SD 1.5's
         text_encoder = CLIPTextModel(CLIPTextConfig(hidden_size=768, num_hidden_layers=12, num_attention_heads=12))
         add_fresh_adapter(unet, unet_layers(size), "trained", size)
-        add_fresh_adapter(text_encoder, TEXT_ENCODER_LAYERS, "trained", size)
+        add_fresh_adapter(text_encoder, TEXT_ENCODER_LAYERS, "trained", LINEAR)
     modules = from_peft(adapter_state(unet, "trained"), size)
     assert len(modules) == unet_modules
     assert "down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_out_0" in modules
@@ -115,12 +119,16 @@ def test_what_is_written_is_what_is_read(loras, tmp_path: Path):
     assert (tmp_path / "copy.safetensors").read_bytes() == loras[0].read_bytes()
 
 
-def test_diffusers_own_loader_gives_the_output_of_the_adapter_in_memory(base: Path, loras):
+# Where PEFT merges convolutions, sums are in another order: only then may the last digits differ.
+@pytest.mark.parametrize(("size", "off"), [(LINEAR, 0), (SIZE, 1e-5)])
+def test_diffusers_own_loader_gives_the_output_of_the_adapter_in_memory(
+    base: Path, tmp_path: Path, size: AdapterSize, off: float
+):
     pipeline = StableDiffusionPipeline.from_pretrained(base, safety_checker=None)
     untouched = denoised(pipeline.text_encoder, pipeline.unet, pipeline.tokenizer)
-    pipeline.load_lora_weights(loras[0])
+    pipeline.load_lora_weights(save(trained(base, 1, size), tmp_path / "one.safetensors"))
     loaded = denoised(pipeline.text_encoder, pipeline.unet, pipeline.tokenizer)
-    torch.testing.assert_close(loaded, predicted(trained(base, 1)), rtol=0, atol=1e-5)
+    torch.testing.assert_close(loaded, predicted(trained(base, 1, size)), rtol=0, atol=off)
     assert (loaded - untouched).abs().max() > 1e-2
 
 

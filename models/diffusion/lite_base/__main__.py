@@ -49,9 +49,9 @@ def train_language(stills: StillsFolder, work: WorkFolder, begin: BeginFolder = 
     torch.manual_seed(language.SCHEDULE.seed)
     network = _networks(training, begin)
     network.to(device)
-    loss = language.ReadingLoss(network, [still.caption for still in training.stills], language.SCHEDULE, device)
+    loss = language.ReadingLoss(network, training.captions, language.SCHEDULE, device)
     Run("language", loss.learners, language.SCHEDULE, work / "language").train(loss)
-    print(f"{loss.right([still.caption for still in held_out.stills]):.1%} of the questions about held-out captions")
+    print(f"{loss.right(held_out.captions):.1%} of the questions about held-out captions")
     network.save_reading(work)
 
 
@@ -72,8 +72,7 @@ def train_denoiser(
     training, _ = read_stills(stills)
     device = _device()
     vae: Any = AutoencoderKL.from_pretrained(work / "vae").to(device).eval()
-    captions = [still.caption for still in training.stills]
-    lesson = make_lesson(vae, training.pictures, placed_heads(training.stills, heads), captions, device)
+    lesson = make_lesson(vae, training, placed_heads(training.stills, heads))
     torch.manual_seed(denoiser.SCHEDULE.seed)
     network = _networks(training, begin)
     network.load_reading(work)

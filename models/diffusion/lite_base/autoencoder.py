@@ -8,6 +8,7 @@ import torch
 from diffusers import AutoencoderKL
 
 from models.diffusion.lite_base.loop import Schedule, autocast
+from models.diffusion.sd15 import ENCODE_BATCH, encode
 from models.seeds import seeded_generator
 from models.stills import SIZE, Stills, unit_range
 
@@ -86,6 +87,5 @@ def crop(pictures: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
 
 def latent_scale(network: Any, pictures: torch.Tensor) -> float:  # noqa: ANN401  AutoencoderKL declares no members
     """Return the factor that gives the latents of `pictures` (N, 3, H, W) uint8 a standard deviation of one."""
-    with torch.no_grad():
-        latents = torch.cat([network.encode(unit_range(part)).latent_dist.mode() for part in pictures.split(16)])
+    latents = encode(network, (unit_range(part) for part in pictures.split(ENCODE_BATCH)))
     return float(1 / latents.std())

@@ -33,7 +33,7 @@ SEEN_FROM = 0.4
 
 Where that is still to be decided, a weight on heads would make heads likelier everywhere: people got two or three.
 """
-SCHEDULE = Schedule(steps=40000, batch=16, learning_rate=4e-4, seed=2)
+SCHEDULE = Schedule(steps=100000, batch=16, learning_rate=4e-4, seed=2)
 
 
 class Denoiser(nn.Module):
@@ -92,7 +92,10 @@ class DenoiserLoss:
         clean = self.lesson.latents[chosen, views].to(self.device)
         noise = torch.randn(clean.shape, generator=generator).to(self.device)
         timesteps = self._timesteps(generator).to(self.device)
-        captions = [vary_caption(self.lesson.captions[index], generator) for index in chosen.tolist()]
+        captions = [
+            vary_caption(self.lesson.captions[still][view], generator)
+            for still, view in zip(chosen.tolist(), views.tolist(), strict=True)
+        ]
         weights = self._weights(self.lesson.weights[chosen, views].to(self.device), timesteps)
         noisy = self.noises.add_noise(clean, noise, timesteps)
         with autocast(self.device):

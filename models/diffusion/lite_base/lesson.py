@@ -8,88 +8,87 @@ from typing import Any
 
 import torch
 from rich.progress import track
-from torch.nn import functional
 
+from models.diffusion.sd15 import ENCODE_BATCH, encode
 from models.seeds import seeded_generator
-from models.stills import SIZE, unit_range
+from models.stills import SIZE, Still, Stills, unit_range
+from models.views import View
 
 LATENT_PIXELS = 8
-VIEWS = 6
-"""Latents of each still. The first shows it as it is, every second one mirrored; otherwise they are cut out of it.
+WHOLE, ASIDE, NEAR = range(3)
+VIEWS = (WHOLE, WHOLE, ASIDE, ASIDE, NEAR, NEAR)
+"""How each still is seen: as it is, a little nearer and aside, or near to the face; every second one mirrored.
 
-With the first two alone faces began to be learnt by heart: their error was a tenth lower than on held-out stills.
+With whole pictures alone faces began to be learnt by heart: their error was a tenth lower than on held-out stills.
 """
 FIGURE_WEIGHT, HEAD_WEIGHT, FACE_WEIGHT = 6.0, 12.0, 40.0
 """How much an error counts in the square around somebody, in his head, and from his brows to his mouth; elsewhere 1.
 
 A face in a full shot is 3% of the picture: counted alike, places are learnt long before clothes and faces.
 """
-_NEAREST = 1.12
+_SMALLEST = 1 / 1.12
+"""Half the side, at least, of a view a little nearer."""
+_NEAR_HEADS, _NEAREST = (0.36, 0.52), 0.55
+"""Radius of the head in a near view, and half the view's side at least, as a smaller one would be too blurred.
+
+In the stills' close-ups a mouth is hardly larger than one latent: nearer ones show what an expression is.
+"""
 _SEED = 7
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """Scaled latents `(N, views, C, h, w)`, how much each of their places counts `(N, views, 1, h, w)`, captions."""
+    """Scaled latents `(N, views, C, h, w)`, how much each place counts `(N, views, 1, h, w)`, captions [N][views]."""
 
     latents: torch.Tensor
     weights: torch.Tensor
-    captions: Sequence[str]
-
-
-@dataclass(frozen=True)
-class View:
-    """How each of N pictures is seen: a square of it, of half side 1/zoom around `middle` `(N, 2)`, perhaps mirrored.
-
-    The picture's middle is 0, its half side 1.
-    """
-
-    zoom: torch.Tensor
-    middle: torch.Tensor
-    mirrored: bool
-
-    def pictures(self, pictures: torch.Tensor) -> torch.Tensor:
-        """Return the views `(N, 3, h, w)` of `pictures` `(N, 3, h, w)`."""
-        frames = torch.zeros(len(pictures), 2, 3)
-        frames[:, 0, 0] = (-1 if self.mirrored else 1) / self.zoom
-        frames[:, 1, 1] = 1 / self.zoom
-        frames[:, :, 2] = self.middle
-        grid = functional.affine_grid(frames, list(pictures.shape), align_corners=False)
-        return functional.grid_sample(pictures, grid, mode="bicubic", padding_mode="border", align_corners=False).clamp(
-            -1, 1
-        )
-
-    def heads(self, heads: torch.Tensor) -> torch.Tensor:
-        """Return x, y and radius `(N, 3)` in the views of `heads` in the pictures."""
-        places = (heads[:, :2] - self.middle) * self.zoom[:, None]
-        if self.mirrored:
-            places = places * torch.tensor([-1.0, 1.0])
-        return torch.cat([places, heads[:, 2:] * self.zoom[:, None]], dim=1)
+    captions: Sequence[Sequence[str]]
 
 
 def make_lesson(
     vae: Any,  # noqa: ANN401  AutoencoderKL declares no members
-    pictures: torch.Tensor,
+    stills: Stills,
     heads: torch.Tensor,
-    captions: Sequence[str],
-    device: torch.device,
 ) -> Lesson:
-    """Return what is to be learnt from pictures `(N, 3, 128, 128)` uint8 with heads `(N, 3)`, NaN where nobody is."""
-    latents, weights = [], []
-    for number in track(range(VIEWS), "encoding"):
-        view = view_of(number, len(pictures))
-        latents.append(_encoded(vae, pictures, view, device))
+    """Return what is to be learnt from stills with these heads `(N, 3)`, NaN where nobody is."""
+    latents, weights, captions = [], [], []
+    for number in track(range(len(VIEWS)), "encoding"):
+        view = view_of(number, stills.stills, heads)
+        latents.append(_encoded(vae, stills.pictures, view))
         weights.append(figure_weights(view.heads(heads)))
-    return Lesson(torch.stack(latents, dim=1), torch.stack(weights, dim=1), captions)
+        captions.append([caption_of(still, VIEWS[number]) for still in stills.stills])
+    return Lesson(torch.stack(latents, dim=1), torch.stack(weights, dim=1), list(zip(*captions, strict=True)))
 
 
-def view_of(number: int, count: int) -> View:
-    """Return the view `number` of `count` pictures; the first two show them whole."""
+def view_of(number: int, stills: Sequence[Still], heads: torch.Tensor) -> View:
+    """Return the view `number` of these stills with these heads `(N, 3)`."""
+    count = len(stills)
     generator = seeded_generator(_SEED, "views", number)
-    nearer = (_NEAREST - 1) * torch.rand(count, generator=generator) * (number > 1)
-    aside = 2 * torch.rand(count, 2, generator=generator) - 1
-    zoom = 1 + nearer
-    return View(zoom, aside * (1 - 1 / zoom)[:, None], mirrored=number % 2 == 1)
+    draws = torch.rand(3, count, generator=generator)
+    near = torch.tensor([VIEWS[number] == NEAR and may_come_near(still) for still in stills])
+    if VIEWS[number] == WHOLE:
+        side = torch.ones(count)
+    else:
+        smallest, largest = _NEAR_HEADS
+        wanted = heads[:, 2] / (smallest + (largest - smallest) * draws[0])
+        side = torch.where(near, wanted.clamp(_NEAREST, 1), 1 - (1 - _SMALLEST) * draws[0])
+    room = 1 - side[:, None]
+    anywhere = (2 * draws[1:].T - 1) * room
+    at_the_head = (heads[:, :2] + 0.15 * (2 * draws[1:].T - 1)).clamp(-room, room)
+    middle = torch.where(near[:, None], at_the_head, anywhere)
+    return View(side, middle, torch.full((count,), number % 2 == 1))
+
+
+def may_come_near(still: Still) -> bool:
+    """Return whether `still` shows a face large enough to be enlarged."""
+    return still.shot in {"medium", "close"}
+
+
+def caption_of(still: Still, view: int) -> str:
+    """Return the caption of `still`, seen in this way: near to a face it is a close-up."""
+    if view == NEAR and may_come_near(still):
+        return still.caption.replace("medium shot", "close-up")
+    return still.caption
 
 
 def figure_weights(heads: torch.Tensor) -> torch.Tensor:
@@ -107,12 +106,7 @@ def figure_weights(heads: torch.Tensor) -> torch.Tensor:
     return weights[:, None]
 
 
-def _encoded(vae: Any, pictures: torch.Tensor, view: View, device: torch.device) -> torch.Tensor:  # noqa: ANN401  as above
-    parts = []
-    with torch.no_grad():
-        for start in range(0, len(pictures), 16):
-            part = slice(start, start + 16)
-            seen = View(view.zoom[part], view.middle[part], view.mirrored).pictures(unit_range(pictures[part]))
-            parts.append(vae.encode(seen.to(device)).latent_dist.mode().cpu())
-    scaled: torch.Tensor = torch.cat(parts) * vae.config.scaling_factor
-    return scaled
+def _encoded(vae: Any, pictures: torch.Tensor, view: View) -> torch.Tensor:  # noqa: ANN401  as above
+    parts = [slice(start, start + ENCODE_BATCH) for start in range(0, len(pictures), ENCODE_BATCH)]
+    seen = (view.of(part).pictures(unit_range(pictures[part]), mode="bicubic").clamp(-1, 1) for part in parts)
+    return encode(vae, seen) * float(vae.config.scaling_factor)

@@ -17,7 +17,7 @@ from data_contracts.digest import digest_of
 from models.trainers.checkpoint import LossLog, State, load_checkpoint, save_checkpoint
 
 BETAS = (0.9, 0.99)
-CHECKPOINTS = 20
+CHECKPOINTS = 50
 """Checkpoints a run."""
 
 

@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from data_contracts.records import LoraType
+from models.metrics.judges import Subject
 from models.metrics.world_probe.network import CLASSES, ProbeNetwork
 from models.pictures import Picture
 from models.stills import SIZE, unit_range
@@ -29,7 +30,7 @@ class WorldProbe:
         """Whether the probe was taught the subject of a LoRA of this type."""
         return attribute_of(kind, subject) is not None
 
-    def likelihoods(self, pictures: Sequence[Picture], subjects: Sequence[tuple[LoraType, str]]) -> list[list[float]]:
+    def likelihoods(self, pictures: Sequence[Picture], subjects: Sequence[Subject]) -> list[list[float]]:
         """Return for each picture, square `(H, W, 3) RGB` uint8, how likely it shows each subject, 0..1.
 
         Raises:

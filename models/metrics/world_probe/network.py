@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from models.views import View
+
 CLASSES: Mapping[str, tuple[str, ...]] = {
     "somebody": ("no", "yes"),
     "kind": ("town", "beach", "forest", "room"),
@@ -84,12 +86,9 @@ class ProbeNetwork(nn.Module):
 def cut(pictures: torch.Tensor, heads: torch.Tensor, patch: Patch) -> torch.Tensor:
     """Return the squares `(N, 3, 64, 64)` at the heads; beyond the picture its edge goes on."""
     radii = heads[:, 2].clamp(_SMALLEST, _LARGEST)
-    frames = torch.zeros(len(heads), 2, 3, device=pictures.device)
-    frames[:, 0, 0] = frames[:, 1, 1] = patch.half * radii
-    frames[:, 0, 2] = heads[:, 0]
-    frames[:, 1, 2] = heads[:, 1] + patch.below * radii
-    grid = functional.affine_grid(frames, [len(heads), 3, _PATCH_SIZE, _PATCH_SIZE], align_corners=False)
-    return functional.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
+    middle = torch.stack([heads[:, 0], heads[:, 1] + patch.below * radii], dim=1)
+    view = View(patch.half * radii, middle, torch.zeros(len(heads), dtype=torch.bool, device=heads.device))
+    return view.pictures(pictures, _PATCH_SIZE)
 
 
 class _Trunk(nn.Module):

@@ -15,6 +15,7 @@ from models.metrics.world_probe.examples import UNKNOWN, Examples
 from models.metrics.world_probe.network import CLASSES, ProbeNetwork
 from models.seeds import seeded_generator
 from models.stills import unit_range
+from models.views import View
 
 SHIFT = 0.1
 """Of half the picture, at most, by which it is moved."""
@@ -99,11 +100,9 @@ def disturb(examples: Examples, generator: torch.Generator) -> tuple[torch.Tenso
     They are mirrored, moved, come nearer, are dimmed, blurred and noised; labels that no longer hold become unknown.
     """
     values = unit_range(examples.pictures)
-    frames, heads = _reframe(examples.heads, generator)
-    grid = functional.affine_grid(frames, list(values.shape), align_corners=False)
-    values = functional.grid_sample(values, grid, padding_mode="border", align_corners=False)
-    nearer = frames[:, 1, 1] < 1 / SAME_SHOT
-    labels = _forget(examples.labels, "shot", nearer)
+    view = _closer(examples.heads, generator)
+    values, heads = view.pictures(values), view.heads(examples.heads)
+    labels = _forget(examples.labels, "shot", view.side < 1 / SAME_SHOT)
     labels = _forget(labels, "pose", heads[:, 2] > CLOSE_UP)
     blurred = functional.avg_pool2d(values, 3, stride=1, padding=1, count_include_pad=False)
     draws = torch.rand((4, len(values), 1, 1, 1), generator=generator)
@@ -113,23 +112,13 @@ def disturb(examples: Examples, generator: torch.Generator) -> tuple[torch.Tenso
     return values * contrast + light + noise, labels, heads
 
 
-def _reframe(heads: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the part of each picture that is shown, an affine map `(N, 2, 3)`, and where the heads are in it.
-
-    The film, and pictures by LoRAs that learnt from it, hold closer faces than the stills.
-    """
-    count = len(heads)
-    draws = torch.rand((5, count), generator=generator)
-    side = torch.where(draws[0] < NEARER, NEAREST ** -draws[1], 1.0)  # of the part, 1 being the whole
+def _closer(heads: torch.Tensor, generator: torch.Generator) -> View:
+    """Return how each picture is seen: the film, and pictures by LoRAs that learnt from it, hold closer faces."""
+    draws = torch.rand((5, len(heads)), generator=generator)
+    side = torch.where(draws[0] < NEARER, NEAREST ** -draws[1], 1.0)
     known = torch.where(heads.isnan(), 0.0, heads)
     middle = known[:, :2] * (1 - side[:, None]) + SHIFT * (2 * draws[2:4].T - 1) * side[:, None]
-    mirror = torch.where(draws[4] < 0.5, -1.0, 1.0)  # noqa: PLR2004  half of them
-    frames = torch.zeros(count, 2, 3)
-    frames[:, 0, 0], frames[:, 1, 1] = mirror * side, side
-    frames[:, :, 2] = middle
-    places = (heads[:, :2] - middle) / side[:, None]
-    places[:, 0] *= mirror
-    return frames, torch.cat([places, heads[:, 2:] / side[:, None]], dim=1)
+    return View(side, middle, draws[4] < 0.5)  # noqa: PLR2004  half of them
 
 
 def _forget(labels: torch.Tensor, name: str, where: torch.Tensor) -> torch.Tensor:
