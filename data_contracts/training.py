@@ -58,6 +58,13 @@ class TrainSettings(Config):
         default=0.05, ge=0, le=1, description="share of examples shown without caption; keeps guidance working"
     )
     masked_loss: bool = Field(default=False, description="only what the mask shows is learnt; every example needs one")
+    masked_prior: float = Field(
+        default=1.0,
+        ge=0,
+        le=1,
+        description="masked_loss only: how much it counts that all else stays as the base model draws it, for a third "
+        "more time; 0: not at all, and parts of the subject appear everywhere",
+    )
     precision: Literal["float32", "bfloat16"] = Field(
         default="float32", description="of the frozen networks and of the arithmetic; the adapter stays float32"
     )

@@ -1,6 +1,7 @@
 """Adapters inside the networks: fresh ones to train, and LoRA files stacked with weights."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -43,6 +44,19 @@ def add_fresh_adapter(network: torch.nn.Module, layers: str, name: str, size: Ad
     for parameter in adapter_parameters(network, name).values():
         parameter.data = parameter.data.float()
         parameter.requires_grad = True
+
+
+@contextmanager
+def adapters_off(*networks: torch.nn.Module) -> Iterator[None]:
+    """Let `networks` work as if they had no adapters; those that were active are active again afterwards."""
+    layers = [module for network in networks for module in network.modules() if isinstance(module, LoraLayer)]
+    for layer in layers:
+        layer.enable_adapters(enabled=False)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.enable_adapters(enabled=True)
 
 
 def adapter_parameters(network: torch.nn.Module, name: str) -> dict[str, torch.nn.Parameter]:

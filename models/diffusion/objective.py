@@ -5,6 +5,20 @@ from typing import Any
 
 import torch
 
+_TINY = 1e-12
+
+
+@dataclass(frozen=True)
+class Prior:
+    """What the base model says (N, 4, h, w), to be kept outside a mask, and how much that counts, 0..1.
+
+    Left to itself, a network that is scored inside masks alone learns to put what they show everywhere: while noise
+    hides where that will be, nothing says where it is not. Known as masked prior preservation from OneTrainer.
+    """
+
+    prediction: torch.Tensor
+    weight: float
+
 
 @dataclass(frozen=True)
 class Objective:
@@ -32,10 +46,20 @@ class Objective:
         raise ValueError(message)
 
     def losses(
-        self, prediction: torch.Tensor, target: torch.Tensor, timesteps: torch.Tensor, mask: torch.Tensor | None = None
+        self,
+        prediction: torch.Tensor,
+        target: torch.Tensor,
+        timesteps: torch.Tensor,
+        mask: torch.Tensor | None = None,
+        prior: Prior | None = None,
     ) -> torch.Tensor:
         """Return the loss (N,) of each picture from prediction, target (N, 4, h, w), mask (N, 1, h, w) in 0..1."""
         errors = (prediction.float() - target.float()).square()
+        if mask is not None and prior is not None:
+            outside = prior.weight * (1 - mask)
+            changes = (prediction.float() - prior.prediction.float()).square()
+            counted = mask + outside
+            errors, mask = (mask * errors + outside * changes) / counted.clamp(min=_TINY), counted
         plain = errors.mean(dim=(1, 2, 3)) if mask is None else masked_mean(errors, mask)
         return plain * self.weights(timesteps)
 

@@ -57,12 +57,13 @@ def train(request_file: Path) -> None:
 def _run(request: TrainRequest, trainer: Trainer, log: LossLog, digest: str, finished: int) -> None:
     settings = request.settings
     kept = finished
+    if finished:
+        _sample(request, trainer, finished)  # the run may have been stopped between this step and its pictures
     for step in range(finished + 1, settings.steps + 1):
         loss = trainer.step(step - 1)
         log.append(step, loss, trainer.learning_rate)
         emit("progress", step=step, steps=settings.steps, loss=loss)
-        if settings.sample_every and step % settings.sample_every == 0:
-            _sample(request, trainer, step)
+        _sample(request, trainer, step)
         stopping = stop_requested()
         if stopping or step % settings.checkpoint_every == 0 or step == settings.steps:
             state = State(step, trainer.adapter.tensors(), trainer.optimizer.state_dict())
@@ -75,18 +76,22 @@ def _run(request: TrainRequest, trainer: Trainer, log: LossLog, digest: str, fin
 
 
 def _sample(request: TrainRequest, trainer: Trainer, step: int) -> None:
-    """Draw the sample prompts with the adapter as it is, each from the same noise every time."""
+    """Draw the sample prompts, where they are due and not drawn yet, each from the same noise every time."""
     settings = request.settings
+    if not settings.sample_every or step % settings.sample_every:
+        return
     drawing = sd15.Drawing(settings.sample_steps, settings.sample_guidance, settings.resolution)
     folder = request.output / "samples"
     folder.mkdir(exist_ok=True)
     for number, prompt in enumerate(settings.sample_prompts):
+        path = folder / f"step-{step:06}-{number}.png"
+        if path.exists():
+            continue
         if stop_requested():
             return
         words = prompt.replace("{trigger}", request.trigger)
         seed = derived_seed(settings.seed, "sample", number)
         picture = sd15.sample(trainer.adapter.model, [words], "", [seed], drawing)[0]
-        path = folder / f"step-{step:06}-{number}.png"
         beside = path.with_name(path.name + ".part")
         beside.write_bytes(encode_png(picture))
         beside.replace(path)

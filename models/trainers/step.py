@@ -11,10 +11,11 @@ from models.diffusion.lora_stack import (
     TEXT_ENCODER_LAYERS,
     adapter_parameters,
     adapter_state,
+    adapters_off,
     add_fresh_adapter,
     unet_layers,
 )
-from models.diffusion.objective import Objective, learning_rate_factor, offset_noise
+from models.diffusion.objective import Objective, Prior, learning_rate_factor, offset_noise
 from models.diffusion.sd15 import StableDiffusion, encode_prompts
 from models.seeds import derived_seed
 from models.trainers.examples import Draw, Prepared, draw
@@ -87,8 +88,13 @@ class Trainer:
             weight_decay=settings.weight_decay,
         )
         self._captions: dict[str, torch.Tensor] = {}
-        if not adapter.trains_text_encoder:
+        if self.keeps_prior or not adapter.trains_text_encoder:
             self._captions = self._encode_captions()
+
+    @property
+    def keeps_prior(self) -> bool:
+        """Whether what lies outside the masks is to stay as the base model draws it."""
+        return self.prepared.masks is not None and self.settings.masked_prior > 0
 
     @property
     def learning_rate(self) -> float:
@@ -132,19 +138,31 @@ class Trainer:
         with torch.autocast(model.device.type, torch.bfloat16, enabled=low):
             states = self._states(batch)
             prediction = model.unet(noisy.to(states.dtype), timesteps, states).sample
+            prior = self._prior(noisy, timesteps, batch) if self.keeps_prior else None
         target = self.objective.target(latents, noise, timesteps)
-        losses = self.objective.losses(prediction, target, timesteps, mask)
+        losses = self.objective.losses(prediction, target, timesteps, mask, prior)
         self._require_finite(losses.detach(), batch, step)
         return losses
+
+    def _prior(self, noisy: torch.Tensor, timesteps: torch.Tensor, batch: Draw) -> Prior:
+        """Return what the base model says without the adapter."""
+        states = self._base_states(batch)
+        with torch.no_grad(), adapters_off(*self.adapter.networks.values()):
+            prediction = self.adapter.model.unet(noisy.to(states.dtype), timesteps, states).sample
+        return Prior(prediction, self.settings.masked_prior)
 
     def _states(self, batch: Draw) -> torch.Tensor:
         if self.adapter.trains_text_encoder:
             return encode_prompts(self.adapter.model, batch.captions)
+        return self._base_states(batch)
+
+    def _base_states(self, batch: Draw) -> torch.Tensor:
         return torch.stack([self._captions[caption] for caption in batch.captions]).to(self.adapter.model.device)
 
     def _encode_captions(self) -> dict[str, torch.Tensor]:
+        """Return the states of all captions as the base model reads them."""
         captions = sorted({"", *(example.caption for example in self.prepared.examples)})
-        with torch.no_grad():
+        with torch.no_grad(), adapters_off(*self.adapter.networks.values()):
             return {caption: encode_prompts(self.adapter.model, [caption])[0].cpu() for caption in captions}
 
     def _require_finite(self, losses: torch.Tensor, batch: Draw, step: int) -> None:

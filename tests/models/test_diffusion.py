@@ -19,7 +19,7 @@ from data_contracts.generation import GenerateRequest, picture_name
 from models.diffusion import sd15
 from models.diffusion.generate import generate
 from models.diffusion.lora_file import LoraModule, LoraWeights, save_kohya
-from models.diffusion.objective import Objective, learning_rate_factor, masked_mean, offset_noise
+from models.diffusion.objective import Objective, Prior, learning_rate_factor, masked_mean, offset_noise
 from models.pictures import read_rgb
 from tests.random_base import make_random_base
 
@@ -133,6 +133,24 @@ def test_a_small_mask_counts_as_much_as_a_large_one(pixels: int, error: float):
     mask = (torch.arange(64) < pixels).float().reshape(1, 1, 8, 8)
     errors = torch.where(mask.bool(), torch.tensor(error), torch.tensor(1e3)).expand(1, 4, 8, 8)
     assert masked_mean(errors, mask).item() == pytest.approx(error, rel=1e-5)
+
+
+@given(st.floats(0.01, 1), st.floats(0.1, 1))
+def test_outside_a_mask_only_what_leaves_the_prior_is_an_error(weight: float, shown: float):
+    objective, timesteps = Objective(DDPMScheduler()), torch.tensor([500])
+    mask = shown * (torch.arange(64) < 16).float().reshape(1, 1, 8, 8)
+    target, base = torch.ones(1, 4, 8, 8), torch.zeros(1, 4, 8, 8)
+    prior = Prior(base, weight)
+
+    def loss_of(prediction: torch.Tensor) -> float:
+        return float(objective.losses(prediction, target, timesteps, mask, prior))
+
+    kept = weight * (64 - 16 * shown)
+    assert loss_of(base) == pytest.approx(16 * shown / (16 * shown + kept), rel=1e-4)
+    assert loss_of(target) == pytest.approx(kept / (16 * shown + kept), rel=1e-4)
+    assert loss_of(torch.where(mask > 0, target, base)) == pytest.approx(
+        weight * 16 * (1 - shown) / (16 * shown + kept), rel=1e-4, abs=1e-6
+    )
 
 
 def test_an_empty_mask_is_an_error():

@@ -21,6 +21,7 @@ from data_contracts.faults import InputFault
 from data_contracts.training import TrainExample, TrainRequest, TrainSettings
 from models.diffusion import sd15
 from models.diffusion.lora_file import load_kohya
+from models.diffusion.lora_stack import adapters_off
 from models.pictures import encode_png, read_rgb
 from models.trainers.checkpoint import LossLog
 from models.trainers.examples import Prepared, draw, prepare
@@ -145,10 +146,11 @@ def test_the_file_says_what_it_is(uninterrupted):
     assert json.loads(metadata["reel2lora.settings"])["steps"] == STEPS
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_a_run_that_was_ended_goes_on_to_the_same_bytes(how, uninterrupted, base, examples, tmp_path: Path):
+@pytest.mark.parametrize(("how", "last"), [(signal.SIGKILL, None), (signal.SIGTERM, None), (signal.SIGTERM, 10)])
+def test_a_run_that_was_ended_goes_on_to_the_same_bytes(how, last, uninterrupted, base, examples, tmp_path: Path):
+    """Wherever a run is ended, it must go on: also between step 10 and the sample picture that is due."""
+    last = last or random.randint(1, STEPS // 2 - 1)
     request = write_request(tmp_path, base, examples)
-    last = random.randint(1, STEPS // 2)  # wherever a run is ended, it must go on
     with start(request) as child:
         for line in child.stdout:
             event = json.loads(line)
@@ -201,8 +203,16 @@ def prepared(base, examples) -> Prepared:
     return prepare(sd15.load(base, device="cpu"), examples, TrainSettings.model_validate(SETTINGS))
 
 
-@pytest.mark.parametrize("changes", [{"text_encoder_learning_rate": 0.0}, {"precision": "bfloat16"}, {"accumulate": 2}])
-def test_training_lowers_the_loss(changes, base, prepared: Prepared):
+@pytest.mark.parametrize(
+    ("changes", "captions_kept"),
+    [
+        ({"text_encoder_learning_rate": 0.0}, True),
+        ({"text_encoder_learning_rate": 0.0, "masked_prior": 0.0}, True),
+        ({"precision": "bfloat16"}, True),
+        ({"accumulate": 2, "masked_prior": 0.0}, False),
+    ],
+)
+def test_training_lowers_the_loss(changes, captions_kept, base, prepared: Prepared):
     chosen = {**SETTINGS, "learning_rate": 1e-2, "steps": 25, **changes, "gradient_checkpointing": True}
     config = TrainSettings.model_validate(chosen)
     trainer = Trainer(Adapter(sd15.load(base, config.precision, device="cpu"), config), prepared, config)
@@ -215,8 +225,35 @@ def test_training_lowers_the_loss(changes, base, prepared: Prepared):
     for number in range(config.steps):
         trainer.step(number)
     assert test_loss() < 0.97 * before
-    captions = trainer._captions
-    assert bool(captions) == (config.text_encoder_learning_rate == 0)
+    assert bool(trainer._captions) == captions_kept
+
+
+def test_what_lies_outside_the_masks_stays_as_the_base_model_draws_it(base, prepared: Prepared):
+    def moved(masked_prior: float) -> tuple[float, float]:
+        """Train, and return how far the adapter moves predictions inside the masks, and outside."""
+        chosen = {**SETTINGS, "learning_rate": 1e-2, "steps": 30, "masked_prior": masked_prior}
+        config = TrainSettings.model_validate(chosen)
+        trainer = Trainer(Adapter(sd15.load(base, device="cpu"), config), prepared, config)
+        for number in range(config.steps):
+            trainer.step(number)
+        model = trainer.adapter.model
+        inside = prepared.masks
+        assert inside is not None
+        noisy, timesteps = torch.randn(prepared.latents.shape), torch.tensor([900] * 3)
+        captions = [example.caption for example in prepared.examples]
+        with torch.no_grad():
+            changed = model.unet(noisy, timesteps, sd15.encode_prompts(model, captions)).sample
+            with adapters_off(model.unet, model.text_encoder):
+                plain = model.unet(noisy, timesteps, sd15.encode_prompts(model, captions)).sample
+        assert not torch.equal(changed, plain)
+        change = (changed - plain).square()
+        return float((change * inside).sum() / inside.sum()), float((change * (1 - inside)).sum() / (1 - inside).sum())
+
+    torch.manual_seed(0)
+    inside, outside = moved(1.0)
+    _, free_outside = moved(0.0)
+    assert outside < 0.5 * inside
+    assert outside < 0.5 * free_outside
 
 
 @settings(max_examples=30, deadline=None)
