@@ -1,28 +1,33 @@
 """Say whether everything is here that the project needs: `reel2lora doctor`."""
 
 import shutil
+from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 from data_contracts.faults import StageFault
+from data_contracts.project import Project
 from data_contracts.project_file import load_project
 from flows.serving import api_url, is_up
-from models.weights import MissingWeights
-from tasks.backends import load_backends
+from models.weights import MissingWeights, Need, fetcher
+from tasks.backends import PLACES, load_backends, named_backends
 
 CONFLICTS = {"torchvision": "breaks imports beside a CPU build of torch: pip uninstall torchvision"}
 
 
-def print_doctor(config: Path) -> None:
-    """Print a line for each thing the project needs.
+def print_doctor(config: Path, *, everything: bool, fetch: bool) -> None:
+    """Print a line for each thing the project needs; first fetch what it lacks, where that is asked for.
 
     Raises:
         StageFault: something is missing.
     """
     project = load_project(config)
+    if fetch:
+        fetch_missing(project)
     table = Table("what", "state", "remedy", title=f"{project.name}, profile {project.profile}")
     faults = 0
     for key, load in load_backends(project).items():
@@ -43,9 +48,54 @@ def print_doctor(config: Path) -> None:
     server = "running" if is_up(api_url()) else "not running; `reel2lora run` brings its own, `reel2lora up` starts one"
     table.add_row("Prefect's server", server, "")
     Console().print(table)
+    if everything:
+        Console().print(backends_table(project))
     if faults:
         message = f"{faults} of the things that {project.name} needs are not in order; remedies are in the table"
         raise StageFault(message)
+
+
+def backends_table(project: Project) -> Table:
+    """Return all backends with what each needs: its licence, its size, whether it is here, how it comes here."""
+    table = Table("key", "backend", "needs", "licence", "MB", "here", "how it comes here", title="all backends")
+    named = named_backends(project)
+    for key, place in PLACES.items():
+        for name, backend in place.backends.items():
+            shown = f"[bold]{name}[/bold] (this project's)" if name in named[key] else name
+            for need in backend.needs:
+                here = is_here(need)
+                state, command = ("[green]yes[/green]", "") if here else ("[yellow]no[/yellow]", need.command)
+                size = f"{need.megabytes:g}" if need.megabytes else ""
+                table.add_row(key, shown, need.name, need.licence, size, state, command)
+            if not backend.needs:
+                table.add_row(key, shown, "nothing", "", "", "[green]yes[/green]", "")
+    return table
+
+
+def fetch_missing(project: Project) -> None:
+    """Fetch the weights that the project's backends lack; packages stay the package manager's."""
+    missing = [need for need in needs_of(project) if fetcher(need) and not is_here(need)]
+    for need in track(missing, "fetching"):
+        print(f"{need.name}, {need.megabytes:g} MB, {need.licence}")
+        fetch = fetcher(need)
+        if fetch is not None:
+            fetch()
+
+
+def needs_of(project: Project) -> Iterator[Need]:
+    """Yield what the project's backends need."""
+    for key, names in named_backends(project).items():
+        for name in names:
+            yield from PLACES[key].backends[name].needs
+
+
+def is_here(need: Need) -> bool:
+    """Return whether a need is met on this machine."""
+    try:
+        need.path()
+    except MissingWeights:
+        return False
+    return True
 
 
 def installed(package: str) -> str | None:

@@ -167,11 +167,15 @@ def measure(
 
 
 @app.command()
-def doctor(config: Config = Path("configs/luca.yaml")) -> None:
+def doctor(
+    config: Config = Path("configs/luca.yaml"),
+    everything: Annotated[bool, typer.Option("--all", help="List every backend, with sizes and licences.")] = False,
+    fetch: Annotated[bool, typer.Option("--fetch", help="Fetch the weights that this project lacks.")] = False,
+) -> None:
     """Say which backends the project needs, whether their weights are here, and what to do where they are not."""
     from flows.doctor import print_doctor  # noqa: PLC0415
 
-    print_doctor(config)
+    print_doctor(config, everything=everything, fetch=fetch)
 
 
 @app.command()

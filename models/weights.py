@@ -1,28 +1,233 @@
-"""Where the weights of a backend come from, and what to do when they are not there."""
+"""What backends need besides code of ours: weights and packages, where they come from, and how they are fetched.
 
+Nothing is fetched unasked: a backend whose needs are not on this machine refuses with the command that fetches them.
+"""
+
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+from typing import Protocol
+
+import platformdirs
+
+FOLDER_VARIABLE = "REEL2LORA_WEIGHTS"
+"""Names the folder of single weight files; where unset, the user's cache."""
+_LITE = "run `make install`, which installs requirements-lite.txt without dependencies"
 
 
 class MissingWeights(RuntimeError):
-    """A backend's weights are not on this machine; the message says how to get them."""
+    """A backend's weights, or a package it needs, are not on this machine; the message says how to get them."""
 
 
-def packaged_file(package: str, relative: str) -> Path:
-    """Return the model file that the installed distribution `package` carries at `relative`.
+class Need(Protocol):
+    """Something a backend cannot work without."""
 
-    The `lite` backends read single model files out of packages whose code is never imported.
+    @property
+    def name(self) -> str:
+        """What it is called in messages."""
+        ...
 
-    Raises:
-        MissingWeights: the package is not installed, or this version of it does not carry the file.
-    """
-    remedy = "run `make install`, which installs requirements-lite.txt without dependencies"
-    try:
-        path = Path(str(distribution(package).locate_file(relative)))
-    except PackageNotFoundError as error:
-        message = f"package {package!r}, which carries {relative}, is not installed: {remedy}"
-        raise MissingWeights(message) from error
-    if not path.is_file():
-        message = f"{package!r} is installed but has no {relative}: {remedy}, at the version pinned there"
-        raise MissingWeights(message)
-    return path
+    @property
+    def licence(self) -> str:
+        """SPDX identifier of what is fetched."""
+        ...
+
+    @property
+    def megabytes(self) -> float:
+        """How large it is."""
+        ...
+
+    @property
+    def command(self) -> str:
+        """The command that fetches it."""
+        ...
+
+    def path(self) -> Path:
+        """Return where it is.
+
+        Raises:
+            MissingWeights: it is not there, or not what it should be.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class PackagedFile:
+    """A model file that the installed distribution `package` carries; its code is never imported."""
+
+    package: str
+    relative: str
+    licence: str
+    megabytes: float
+    command: str = "make install"
+
+    @property
+    def name(self) -> str:
+        """The file's own name, and whose it is."""
+        return f"{Path(self.relative).name} of {self.package}"
+
+    def path(self) -> Path:
+        """Return the file.
+
+        Raises:
+            MissingWeights: the package is not installed, or this version of it does not carry the file.
+        """
+        try:
+            path = Path(str(distribution(self.package).locate_file(self.relative)))
+        except PackageNotFoundError as error:
+            message = f"package {self.package!r}, which carries {self.relative}, is not installed: {_LITE}"
+            raise MissingWeights(message) from error
+        if not path.is_file():
+            message = f"{self.package!r} is installed but has no {self.relative}: {_LITE}, at the version pinned there"
+            raise MissingWeights(message)
+        return path
+
+
+@dataclass(frozen=True)
+class Package:
+    """An optional distribution whose code a backend imports."""
+
+    name: str
+    licence: str
+    command: str
+    megabytes: float = 0.0
+
+    def path(self) -> Path:
+        """Return where it is installed.
+
+        Raises:
+            MissingWeights: it is not.
+        """
+        try:
+            return Path(str(distribution(self.name).locate_file("")))
+        except PackageNotFoundError as error:
+            message = f"package {self.name!r} is not installed: `{self.command}`"
+            raise MissingWeights(message) from error
+
+
+@dataclass(frozen=True)
+class HubModel:
+    """Files of a model on the Hugging Face hub, at one commit."""
+
+    repository: str
+    revision: str
+    licence: str
+    megabytes: float
+    files: tuple[str, ...] = ("config.json", "model.safetensors")
+
+    @property
+    def name(self) -> str:
+        """The repository and its commit, shortened."""
+        return f"{self.repository}@{self.revision[:8]}"
+
+    @property
+    def command(self) -> str:
+        """The hub's own command; what is there already is not fetched again."""
+        return f"hf download {self.repository} {' '.join(self.files)} --revision {self.revision}"
+
+    def path(self) -> Path:
+        """Return the folder of the files in the hub's cache; nothing is fetched.
+
+        Raises:
+            MissingWeights: one of the files is not there.
+        """
+        from huggingface_hub import try_to_load_from_cache  # noqa: PLC0415
+
+        folders = set()
+        for file in self.files:
+            found = try_to_load_from_cache(self.repository, file, revision=self.revision)
+            if not isinstance(found, str):
+                message = f"{file} of {self.name} is not in the hub's cache: `{self.command}`"
+                raise MissingWeights(message)
+            folders.add(Path(found).parents[file.count("/")])
+        return folders.pop()
+
+    def fetch(self) -> None:
+        """Fetch the files into the hub's cache."""
+        from huggingface_hub import snapshot_download  # noqa: PLC0415
+
+        snapshot_download(self.repository, revision=self.revision, allow_patterns=list(self.files))
+
+
+@dataclass(frozen=True)
+class WebFile:
+    """One file that is known by its SHA-256; only such a one is ever opened."""
+
+    file: str
+    url: str
+    sha256: str
+    licence: str
+    megabytes: float
+
+    @property
+    def name(self) -> str:
+        """The file's own name."""
+        return self.file
+
+    @property
+    def command(self) -> str:
+        """A command that every system has."""
+        return f"curl --location --create-dirs --output {self._shown()} {self.url}"
+
+    def path(self) -> Path:
+        """Return the file.
+
+        Raises:
+            MissingWeights: it is not there, or is another file.
+        """
+        path = self._target()
+        if not path.is_file():
+            message = f"{self._shown()} does not exist: `{self.command}`"
+            raise MissingWeights(message)
+        if (found := _sha256(path)) != self.sha256:
+            message = (
+                f"{self._shown()} has SHA-256 {found[:12]}…, not {self.sha256[:12]}…: "
+                f"it is broken or another file, and is not opened; delete it, then `{self.command}`"
+            )
+            raise MissingWeights(message)
+        return path
+
+    def fetch(self) -> None:
+        """Fetch the file beside its place, and put it there once its digest is right.
+
+        Raises:
+            MissingWeights: what came is another file.
+        """
+        import httpx  # noqa: PLC0415
+
+        path = self._target()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_name(path.name + ".part")
+        with httpx.stream("GET", self.url, follow_redirects=True) as answer, beside.open("wb") as out:
+            answer.raise_for_status()
+            for block in answer.iter_bytes():
+                out.write(block)
+        if (found := _sha256(beside)) != self.sha256:
+            beside.unlink()
+            message = f"{self.url} gave a file of SHA-256 {found[:12]}…, not {self.sha256[:12]}…: it was not kept"
+            raise MissingWeights(message)
+        beside.replace(path)
+
+    def _target(self) -> Path:
+        named = os.environ.get(FOLDER_VARIABLE)
+        return (Path(named) if named else platformdirs.user_cache_path("reel2lora")) / self.file
+
+    def _shown(self) -> str:
+        """Return the target as a person would type it, without the machine's own folders."""
+        if FOLDER_VARIABLE in os.environ:
+            return f"${FOLDER_VARIABLE}/{self.file}"
+        path, home = self._target(), Path.home()
+        return f"~/{path.relative_to(home).as_posix()}" if path.is_relative_to(home) else str(path)
+
+
+def fetcher(need: Need) -> Callable[[], None] | None:
+    """Return what fetches `need`, None where a package manager has to."""
+    return need.fetch if isinstance(need, HubModel | WebFile) else None
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

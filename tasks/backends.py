@@ -1,9 +1,18 @@
-"""The backends that a project names, by the key that names them."""
+"""The backends that a project names, by the key that names them, and all that there are."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from data_contracts.project import Project
+from models.backends import Backends
+from models.embed import EMBEDDERS
+from models.face import EXPRESSION_LABELERS, FACE_DETECTORS
+from models.inpaint import INPAINTERS
+from models.metrics.judges import JUDGES
+from models.pose import POSE_ESTIMATORS
+from models.segment import SEGMENTERS
 from tasks import (
     cluster_places,
     estimate_poses,
@@ -15,17 +24,48 @@ from tasks import (
 )
 
 
-def load_backends(project: Project) -> dict[str, Callable[[], object]]:
-    """Return what loads each backend, through the stages' own caches: a backend is loaded once a process."""
-    judges = {"compose_loras.judge": project.compose_loras.judge}
-    judges |= {f"loras.{name}.evaluate.judge": plan.evaluate.judge for name, plan in project.loras.items()}
-    return {
-        "segment_layers.backend": partial(segment_layers.segmenter, project.segment_layers.backend),
-        "inpaint_plates.backend": partial(inpaint_plates.inpainter, project.inpaint_plates.backend),
-        "cluster_places.embedder": partial(cluster_places.embedder, project.cluster_places.embedder),
-        "identify_characters.embedder": partial(identify_characters.embedder, project.identify_characters.embedder),
-        "estimate_poses.backend": partial(estimate_poses.estimator, project.estimate_poses.backend),
-        "label_expressions.detector": partial(label_expressions.detector, project.label_expressions.detector),
-        "label_expressions.backend": partial(label_expressions.labeler, project.label_expressions.backend),
-        **{key: partial(pictures_job.judge, name) for key, name in judges.items() if name is not None},
+@dataclass(frozen=True)
+class Place:
+    """A key of a project file that names a backend: which ones there are, and the stage's cache that loads one."""
+
+    backends: Backends[Any]
+    load: Callable[[str], object]
+
+
+PLACES: dict[str, Place] = {
+    "segment_layers.backend": Place(SEGMENTERS, segment_layers.segmenter),
+    "inpaint_plates.backend": Place(INPAINTERS, inpaint_plates.inpainter),
+    "cluster_places.embedder": Place(EMBEDDERS, cluster_places.embedder),
+    "identify_characters.embedder": Place(EMBEDDERS, identify_characters.embedder),
+    "estimate_poses.backend": Place(POSE_ESTIMATORS, estimate_poses.estimator),
+    "label_expressions.detector": Place(FACE_DETECTORS, label_expressions.detector),
+    "label_expressions.backend": Place(EXPRESSION_LABELERS, label_expressions.labeler),
+    "evaluate_lora.judge": Place(JUDGES, pictures_job.judge),
+    "compose_loras.judge": Place(JUDGES, pictures_job.judge),
+}
+"""Backends are loaded once a process, through the stages' own caches."""
+
+
+def named_backends(project: Project) -> dict[str, list[str]]:
+    """Return which backends the project names, by the key of PLACES."""
+    named: dict[str, list[str | None]] = {
+        "segment_layers.backend": [project.segment_layers.backend],
+        "inpaint_plates.backend": [project.inpaint_plates.backend],
+        "cluster_places.embedder": [project.cluster_places.embedder],
+        "identify_characters.embedder": [project.identify_characters.embedder],
+        "estimate_poses.backend": [project.estimate_poses.backend],
+        "label_expressions.detector": [project.label_expressions.detector],
+        "label_expressions.backend": [project.label_expressions.backend],
+        "evaluate_lora.judge": [plan.evaluate.judge for plan in project.loras.values()],
+        "compose_loras.judge": [project.compose_loras.judge],
     }
+    return {key: sorted({name for name in names if name is not None}) for key, names in named.items()}
+
+
+def load_backends(project: Project) -> dict[str, Callable[[], object]]:
+    """Return what loads each backend that the project names, by its key and, where several are named, its name."""
+    loaders: dict[str, Callable[[], object]] = {}
+    for key, names in named_backends(project).items():
+        for name in names:
+            loaders[key if len(names) == 1 else f"{key} {name}"] = partial(PLACES[key].load, name)
+    return loaders

@@ -7,13 +7,13 @@ from pathlib import Path
 from data_contracts.dataset import Dataset
 from data_contracts.records import Place, Plate, Rejected
 from data_contracts.stages import ClusterPlacesConfig
-from models.embed import load_embedder
+from models.embed import EMBEDDERS
 from models.embed.naming import Named, group_and_name
 from models.pictures import read_rgb
 from models.sheets import places_sheet
 from tasks.stage import stage
 
-embedder = lru_cache(maxsize=2)(load_embedder)
+embedder = lru_cache(maxsize=2)(EMBEDDERS.load)
 
 
 @stage(Place, version=1, sheet=places_sheet)

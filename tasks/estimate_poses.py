@@ -9,13 +9,13 @@ from data_contracts.records import Frame, Layer, Pose, Rejected
 from data_contracts.stages import EstimatePosesConfig
 from models.framing import as_floats
 from models.pictures import read_grey, read_rgb
-from models.pose import Keypoints, isolate, load_pose_estimator
+from models.pose import POSE_ESTIMATORS, Keypoints, isolate
 from models.pose.actions import TimedPose, label_actions
 from models.pose.skeleton import is_full_body, shot_size, view_of
 from models.sheets import poses_sheet
 from tasks.stage import stage
 
-estimator = lru_cache(maxsize=1)(load_pose_estimator)
+estimator = lru_cache(maxsize=1)(POSE_ESTIMATORS.load)
 
 
 @stage(Pose, version=1, by="shot", sheet=poses_sheet)

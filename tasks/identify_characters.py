@@ -9,7 +9,7 @@ import numpy as np
 from data_contracts.dataset import Dataset
 from data_contracts.records import Identity, Layer, Rejected
 from data_contracts.stages import IdentifyCharactersConfig
-from models.embed import Embedder, Embeddings, load_embedder
+from models.embed import EMBEDDERS, Embedder, Embeddings
 from models.embed.crop import masked_crop
 from models.embed.naming import group_and_name
 from models.pictures import Picture, read_rgba
@@ -17,7 +17,7 @@ from models.sheets import identities_sheet
 from tasks.progress import report_progress
 from tasks.stage import stage
 
-embedder = lru_cache(maxsize=2)(load_embedder)
+embedder = lru_cache(maxsize=2)(EMBEDDERS.load)
 BATCH = 32
 
 

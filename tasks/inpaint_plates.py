@@ -9,7 +9,7 @@ import numpy as np
 from data_contracts.dataset import Dataset
 from data_contracts.records import Frame, Layer, Plate, Rejected
 from data_contracts.stages import InpaintPlatesConfig
-from models.inpaint import load_inpainter
+from models.inpaint import INPAINTERS
 from models.inpaint.provenance import Origin, PlateImage, ShotPlates
 from models.pictures import Picture, keep_picture, read_rgb
 from models.sheets import plates_sheet
@@ -18,7 +18,7 @@ from tasks.other_shots import OtherShots, hole_of
 from tasks.progress import report_progress
 from tasks.stage import stage
 
-inpainter = lru_cache(maxsize=1)(load_inpainter)
+inpainter = lru_cache(maxsize=1)(INPAINTERS.load)
 MAX_HOLE = 0.9  # of a picture; beyond it nothing is left to go by
 
 

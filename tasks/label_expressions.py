@@ -7,14 +7,14 @@ from pathlib import Path
 from data_contracts.dataset import Dataset
 from data_contracts.records import Expression, Frame, Layer, Rejected
 from data_contracts.stages import LabelExpressionsConfig
-from models.face import NO_FACE, load_expression_labeler, load_face_detector
+from models.face import EXPRESSION_LABELERS, FACE_DETECTORS, NO_FACE
 from models.face.smoothing import TimedGuess, smooth_track
 from models.pictures import read_grey, read_rgb
 from models.sheets import expressions_sheet
 from tasks.stage import stage
 
-detector = lru_cache(maxsize=1)(load_face_detector)
-labeler = lru_cache(maxsize=1)(load_expression_labeler)
+detector = lru_cache(maxsize=1)(FACE_DETECTORS.load)
+labeler = lru_cache(maxsize=1)(EXPRESSION_LABELERS.load)
 
 
 @stage(Expression, version=1, by="shot", sheet=expressions_sheet)

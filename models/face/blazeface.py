@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.face import Box, Face, Image
+from models.face import BLAZEFACE, Box, Face, Image
 from models.face.head import head_centre, silhouette_box
 from models.face.tflite_network import Floats, TfliteNetwork, sigmoid, square_crop
 
@@ -34,7 +34,7 @@ class BlazeFace:
     """A `FaceDetector` on MediaPipe's `face_detection_short_range.tflite` (229 KB)."""
 
     def __init__(self) -> None:
-        self._network = TfliteNetwork("mediapipe", "mediapipe/modules/face_detection/face_detection_short_range.tflite")
+        self._network = TfliteNetwork(BLAZEFACE)
         self._anchors = anchor_centres()
 
     def find(self, image: Image, alpha: Image) -> Face | None:

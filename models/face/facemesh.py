@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.face import NO_FACE, Box, Expression, ExpressionGuess, Image
+from models.face import FACEMESH, NO_FACE, Box, Expression, ExpressionGuess, Image
 from models.face.tflite_network import Floats, TfliteNetwork, sigmoid, square_crop
 
 INPUT_SIZE = 192
@@ -61,7 +61,7 @@ class FaceMesh:
     """An `ExpressionLabeler` on MediaPipe's `face_landmark.tflite` (1.2 MB, ~10 ms a face)."""
 
     def __init__(self) -> None:
-        self._network = TfliteNetwork("mediapipe", "mediapipe/modules/face_landmark/face_landmark.tflite")
+        self._network = TfliteNetwork(FACEMESH)
 
     def label(self, image: Image, face_box: Box) -> ExpressionGuess:
         """Return the expression of the frontal face in `face_box`, "unknown" where there is none."""

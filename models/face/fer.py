@@ -6,7 +6,7 @@ Its smiles are right on animated faces, but so are few of its other answers: see
 import cv2
 import numpy as np
 
-from models.face import Box, Expression, ExpressionGuess, Image
+from models.face import FER, Box, Expression, ExpressionGuess, Image
 from models.face.tflite_network import Floats, TfliteNetwork, square_crop
 
 INPUT_SIZE = 64
@@ -19,7 +19,7 @@ class Fer:
     """An `ExpressionLabeler` on `emotion_model_quantized.tflite` (93 KB, ~1 ms a face)."""
 
     def __init__(self) -> None:
-        self._network = TfliteNetwork("fer", "fer/data/emotion_model_quantized.tflite")
+        self._network = TfliteNetwork(FER)
 
     def label(self, image: Image, face_box: Box) -> ExpressionGuess:
         """Return the likeliest of the seven expressions in `face_box`."""

@@ -6,16 +6,16 @@ from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
 from models.face import Image
-from models.weights import packaged_file
+from models.weights import PackagedFile
 
 Floats = NDArray[np.float32]
 
 
 class TfliteNetwork:
-    """A network with one input, read from the file `relative` of the distribution `package`."""
+    """A network with one input."""
 
-    def __init__(self, package: str, relative: str) -> None:
-        self._network = Interpreter(str(packaged_file(package, relative)), num_threads=1)
+    def __init__(self, file: PackagedFile) -> None:
+        self._network = Interpreter(str(file.path()), num_threads=1)
         self._network.allocate_tensors()
         self._input = self._network.get_input_details()[0]["index"]
         self._outputs = [output["index"] for output in self._network.get_output_details()]

@@ -13,11 +13,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from models.backend_names import require_known
+from models.backends import Backend, Backends
 
 Image = NDArray[np.uint8]
 Hole = NDArray[np.bool_]
-INPAINTERS = ("patchmatch",)
 
 
 class Inpainter(Protocol):
@@ -32,13 +31,10 @@ class Inpainter(Protocol):
         ...
 
 
-def load_inpainter(name: str) -> Inpainter:
-    """Return the inpainter called `name` in the configuration.
-
-    Raises:
-        ValueError: no backend has this name.
-    """
-    require_known("inpainter", name, INPAINTERS)
+def _patchmatch() -> Inpainter:
     from models.inpaint.patchmatch import PatchMatchInpainter  # noqa: PLC0415
 
     return PatchMatchInpainter()
+
+
+INPAINTERS: Backends[Inpainter] = Backends("inpainter", {"patchmatch": Backend(_patchmatch)})

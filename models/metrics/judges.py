@@ -11,10 +11,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from data_contracts.records import LoraType
-from models.backend_names import require_known
+from models.backends import Backend, Backends
 from models.pictures import Picture
-
-JUDGES = ("world-probe",)
 
 Subject = tuple[LoraType, str]
 
@@ -35,13 +33,10 @@ class Judge(Protocol):
         ...
 
 
-def load_judge(name: str) -> Judge:
-    """Return the judge called `name` in the configuration.
-
-    Raises:
-        ValueError: no judge has this name.
-    """
-    require_known("judge", name, JUDGES)
+def _world_probe() -> Judge:
     from models.metrics.world_probe.judge import WorldProbe  # noqa: PLC0415
 
     return WorldProbe()
+
+
+JUDGES: Backends[Judge] = Backends("judge", {"world-probe": Backend(_world_probe)})

@@ -10,7 +10,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from models.backend_names import require_known
+from models.backends import Backend, Backends
+from models.weights import PackagedFile
 
 Image = NDArray[np.uint8]
 Keypoints = NDArray[np.float32]
@@ -37,8 +38,6 @@ COCO_KEYPOINTS = (
 )
 """The 17 keypoints of COCO in their order; left and right are the character's own."""
 
-POSE_ESTIMATORS = ("blazepose",)
-
 
 class PoseEstimator(Protocol):
     """Finds the joints of the one character that a box holds."""
@@ -54,19 +53,6 @@ class PoseEstimator(Protocol):
             `(17, 3)` float32: x, y in pixels of the frame, confidence in 0..1.
         """
         ...
-
-
-def load_pose_estimator(name: str) -> PoseEstimator:
-    """Return the pose estimator called `name` in the configuration.
-
-    Raises:
-        ValueError: no backend has this name.
-        MissingWeights: the backend's model file is not installed.
-    """
-    require_known("pose estimator", name, POSE_ESTIMATORS)
-    from models.pose.blazepose import BlazePose  # noqa: PLC0415
-
-    return BlazePose()
 
 
 def isolate(image: Image, alpha: Image, background: int = 128) -> Image:
@@ -85,3 +71,13 @@ def isolate(image: Image, alpha: Image, background: int = 128) -> Image:
         raise ValueError(message)
     weight = alpha.astype(np.float32)[:, :, None] / 255.0
     return np.asarray(np.rint(image * weight + background * (1.0 - weight)), dtype=np.uint8)
+
+
+def _blazepose() -> PoseEstimator:
+    from models.pose.blazepose import BlazePose  # noqa: PLC0415
+
+    return BlazePose()
+
+
+BLAZEPOSE = PackagedFile("mediapipe", "mediapipe/modules/pose_landmark/pose_landmark_full.tflite", "Apache-2.0", 6.4)
+POSE_ESTIMATORS: Backends[PoseEstimator] = Backends("pose estimator", {"blazepose": Backend(_blazepose, (BLAZEPOSE,))})

@@ -15,8 +15,7 @@ import numpy as np
 from ai_edge_litert.interpreter import Interpreter
 from numpy.typing import NDArray
 
-from models.pose import Box, Image, Keypoints
-from models.weights import packaged_file
+from models.pose import BLAZEPOSE, Box, Image, Keypoints
 
 INPUT_SIZE = 256
 CROP_SCALES = (1.25, 1.5, 1.8)
@@ -49,8 +48,7 @@ class BlazePose:
     """A `PoseEstimator` on MediaPipe's `pose_landmark_full.tflite` (6.4 MB, ~60 ms a character on one core)."""
 
     def __init__(self) -> None:
-        path = packaged_file("mediapipe", "mediapipe/modules/pose_landmark/pose_landmark_full.tflite")
-        self._network = Interpreter(str(path), num_threads=1)
+        self._network = Interpreter(str(BLAZEPOSE.path()), num_threads=1)
         self._network.allocate_tensors()
         self._input = self._network.get_input_details()[0]["index"]
         outputs = self._network.get_output_details()

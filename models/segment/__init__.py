@@ -13,10 +13,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from models.backend_names import require_known
+from models.backends import Backend, Backends
+from models.weights import PackagedFile
 
 Image = NDArray[np.uint8]
-SEGMENTERS = ("selfie",)
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,14 @@ class Segmenter(Protocol):
         ...
 
 
-def load_segmenter(name: str) -> Segmenter:
-    """Return the segmenter called `name` in the configuration.
-
-    Raises:
-        ValueError: no backend has this name.
-        MissingWeights: the backend's model files are not installed.
-    """
-    require_known("segmenter", name, SEGMENTERS)
+def _selfie() -> Segmenter:
     from models.segment.selfie import SelfieSegmenter  # noqa: PLC0415
 
     return SelfieSegmenter()
+
+
+SELFIE_SQUARE, SELFIE_WIDE = (
+    PackagedFile("mediapipe", f"mediapipe/modules/selfie_segmentation/{file}", "Apache-2.0", 0.25)
+    for file in ("selfie_segmentation.tflite", "selfie_segmentation_landscape.tflite")
+)
+SEGMENTERS: Backends[Segmenter] = Backends("segmenter", {"selfie": Backend(_selfie, (SELFIE_SQUARE, SELFIE_WIDE))})

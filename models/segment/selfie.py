@@ -12,17 +12,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.segment import Image, TrackMask
+from models.segment import SELFIE_SQUARE, SELFIE_WIDE, Image, TrackMask
 from models.segment.colours import ColourModel, sharpen
 from models.segment.instances import Detection, cut_instances
 from models.segment.touching import split_touching
 from models.segment.tracks import Tracker
-from models.weights import packaged_file
+from models.weights import PackagedFile
 
 Probability = NDArray[np.float32]
 Box = tuple[int, int, int, int]
 
-FOLDER = "mediapipe/modules/selfie_segmentation"
 PROPOSAL = 0.35  # mean probability of the first look
 MIN_SHARE = 0.003  # of the frame: 440 pixels at 512x288
 MIN_SCORE = 0.5
@@ -34,10 +33,10 @@ WINDOW = 64  # frames held at once: 21 s of film at three a second
 class SelfieNetwork:
     """One TFLite model: a picture of any size in, the probability of a person at each pixel out."""
 
-    def __init__(self, filename: str) -> None:
+    def __init__(self, file: PackagedFile) -> None:
         from ai_edge_litert.interpreter import Interpreter  # noqa: PLC0415
 
-        self._interpreter: Any = Interpreter(str(packaged_file("mediapipe", f"{FOLDER}/{filename}")), num_threads=1)
+        self._interpreter: Any = Interpreter(str(file.path()), num_threads=1)
         self._interpreter.allocate_tensors()
         self._input = self._interpreter.get_input_details()[0]
         self._output = self._interpreter.get_output_details()[0]["index"]
@@ -57,8 +56,8 @@ class SelfieSegmenter:
     """The `selfie` backend: propose, look again, sharpen by the shot's colours, split, link."""
 
     def __init__(self) -> None:
-        self._square = SelfieNetwork("selfie_segmentation.tflite")
-        self._wide = SelfieNetwork("selfie_segmentation_landscape.tflite")
+        self._square = SelfieNetwork(SELFIE_SQUARE)
+        self._wide = SelfieNetwork(SELFIE_WIDE)
 
     def segment_shot(self, frames: Sequence[Image]) -> Iterator[TrackMask]:
         """Yield the masks of one shot (see `Segmenter`); at most `WINDOW` frames' masks are held at once."""

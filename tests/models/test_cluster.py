@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.embed import load_embedder
+from models.embed import EMBEDDERS
 from models.embed.cluster import (
     NOISE,
     Clustering,
@@ -28,7 +28,7 @@ def directions(count: int, copies: int, spread: float = 0.02, seed: int = 0) -> 
 
 def test_characters_of_several_shots_are_two_pure_clusters():
     chosen = [row for shot in (3, 4, 7, 10) for row in rows(shot)]
-    embedder = load_embedder("efficientnet-lite0+colour")
+    embedder = EMBEDDERS.load("efficientnet-lite0+colour")
     vectors = embedder.embed([masked_crop(row.image, row.alpha) for row in chosen])
     tracks = [row.track for row in chosen]
     votes = vote_by_track(cluster(vectors), tracks)
@@ -39,7 +39,7 @@ def test_characters_of_several_shots_are_two_pure_clusters():
 def test_places_are_clusters_across_cameras():
     shots = {5: "beach", 3: "beach", 11: "kitchen", 7: "kitchen", 0: "portorosso", 1: "portorosso"}
     pictures = [(str(shot), picture) for shot in shots for picture in plates(shot)]
-    vectors = load_embedder("efficientnet-lite0+colour").embed([picture for _, picture in pictures])
+    vectors = EMBEDDERS.load("efficientnet-lite0+colour").embed([picture for _, picture in pictures])
     votes = vote_by_track(cluster(vectors), [shot for shot, _ in pictures])
     assert votes["5"] == votes["3"]
     assert votes["11"] == votes["7"]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.inpaint import load_inpainter
+from models.inpaint import INPAINTERS
 from models.inpaint.elsewhere import View, fill_from_elsewhere, likely_places
 from models.inpaint.neighbours import Neighbours
 from models.inpaint.provenance import dilate
@@ -132,7 +132,7 @@ def test_other_shots_of_the_film_show_what_its_still_shots_hide(shot, bound, sha
     likely = likely_places(pictures[index], [view.image for view in everything], 8)
     found = fill_from_elsewhere(seen.image, holes[index], unknown, [everything[one] for one in likely])
     plate = cv2.cvtColor(cv2.imread(str(FILM / "plates" / f"{number:06d}.png")), cv2.COLOR_BGR2RGB)
-    guessed = load_inpainter("patchmatch").fill(seen.image, unknown)
+    guessed = INPAINTERS.load("patchmatch").fill(seen.image, unknown)
     assert found.known[unknown].mean() >= share
     assert psnr(found.image, plate, found.known) >= bound
     assert psnr(found.image, plate, found.known) >= psnr(guessed, plate, found.known) + 8

@@ -2,7 +2,7 @@ import cv2
 import numpy as np
 import pytest
 
-from models.embed import load_embedder
+from models.embed import EMBEDDERS
 from models.embed.colour import colour_histograms
 from models.embed.crop import BACKGROUND, masked_crop
 from tests.models.sample_film import REFERENCES, rows
@@ -11,7 +11,7 @@ from tests.models.sample_film import REFERENCES, rows
 @pytest.fixture(scope="module")
 def similarities() -> dict[str, np.ndarray]:
     """Mean similarity of each track's crops to the references, (luca, gia)."""
-    embedder = load_embedder("efficientnet-lite0+colour")
+    embedder = EMBEDDERS.load("efficientnet-lite0+colour")
     cutouts = [cv2.imread(str(REFERENCES / f"{name}.png"), cv2.IMREAD_UNCHANGED) for name in ("luca", "gia")]
     references = embedder.embed([masked_crop(cutout[:, :, 2::-1], cutout[:, :, 3]) for cutout in cutouts])
     found = {}
@@ -33,7 +33,7 @@ def test_references_name_every_track_by_far(similarities):
 def test_rows_are_unit_vectors_of_any_picture_size():
     images = [np.full((30, 70, 3), 90, np.uint8), np.full((300, 200, 3), 200, np.uint8)]
     for name, width in (("efficientnet-lite0", 1280), ("efficientnet-lite0+colour", 1280 + 576)):
-        embedder = load_embedder(name)
+        embedder = EMBEDDERS.load(name)
         vectors = embedder.embed(images)
         assert vectors.shape == (2, width)
         assert vectors.dtype == np.float32
@@ -63,7 +63,7 @@ def test_colours_ignore_the_grey_around_and_tell_shirts_apart():
 
 def test_wrong_input_is_refused():
     with pytest.raises(ValueError, match=r"efficientnet-lite0, efficientnet-lite0\+colour"):
-        load_embedder("dinov2")
+        EMBEDDERS.load("dinov2")
     with pytest.raises(ValueError, match="no character"):
         masked_crop(np.zeros((9, 9, 3), np.uint8), np.zeros((9, 9), np.uint8))
     with pytest.raises(ValueError, match="size of the frame"):

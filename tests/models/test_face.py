@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.face import EXPRESSIONS, NO_FACE, ExpressionGuess, load_expression_labeler, load_face_detector
+from models.face import EXPRESSION_LABELERS, EXPRESSIONS, FACE_DETECTORS, NO_FACE, ExpressionGuess
 from models.face.facemesh import MouthShape, expression_scores
 from models.face.head import face_box
 from models.face.smoothing import TimedGuess, smooth_track
@@ -14,7 +14,7 @@ SHOTS = (1, 2, 4, 8)
 
 def guesses(name: str) -> list[tuple[str, str]]:
     """Return (truth, smoothed label) for all rows of the shots."""
-    detector, labeler = load_face_detector("blazeface"), load_expression_labeler(name)
+    detector, labeler = FACE_DETECTORS.load("blazeface"), EXPRESSION_LABELERS.load(name)
     tracks: dict[str, list[TimedGuess]] = {}
     truths: dict[str, list[str]] = {}
     for shot in SHOTS:
@@ -45,7 +45,7 @@ def test_surprise_is_read_off_the_mouth():
 
 
 def test_a_detected_face_holds_the_true_eyes_and_nose():
-    detector = load_face_detector("blazeface")
+    detector = FACE_DETECTORS.load("blazeface")
     for row in rows(4) + rows(8):
         face = detector.find(row.image, row.alpha)
         assert face is not None
@@ -67,8 +67,8 @@ def test_the_head_box_without_a_pose_holds_the_nose():
 def test_nobody_has_no_face():
     image, alpha = np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), np.uint8)
     assert face_box(np.zeros((17, 3), np.float32), alpha) is None
-    assert load_face_detector("blazeface").find(image, alpha) is None
-    assert load_expression_labeler("facemesh").label(image, (0, 0, 64, 64)).label == "unknown"
+    assert FACE_DETECTORS.load("blazeface").find(image, alpha) is None
+    assert EXPRESSION_LABELERS.load("facemesh").label(image, (0, 0, 64, 64)).label == "unknown"
 
 
 def test_a_weak_or_tiny_or_missing_face_is_unknown():
@@ -86,9 +86,9 @@ def test_a_weak_or_tiny_or_missing_face_is_unknown():
 
 def test_unknown_names_are_refused():
     with pytest.raises(ValueError, match="facemesh, fer"):
-        load_expression_labeler("vit")
+        EXPRESSION_LABELERS.load("vit")
     with pytest.raises(ValueError, match="blazeface"):
-        load_face_detector("haar")
+        FACE_DETECTORS.load("haar")
 
 
 @given(st.floats(0, 2), st.floats(-0.5, 0.5), st.floats(-0.2, 1))

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.inpaint import load_inpainter
+from models.inpaint import INPAINTERS
 from models.inpaint.neighbours import fill_from_neighbours
 from models.inpaint.provenance import Origin, ShotPlates, dilate, make_plate
 from tests.models.sample_film import FILM, frames
 
-PATCHMATCH = load_inpainter("patchmatch")
+PATCHMATCH = INPAINTERS.load("patchmatch")
 
 
 def psnr(one, other, where):
@@ -44,7 +44,7 @@ def panning_shot(step=12, count=6, size=(150, 220)):
 
 def test_an_unknown_backend_is_refused_by_name():
     with pytest.raises(ValueError, match=r"'telea'.*patchmatch"):
-        load_inpainter("telea")
+        INPAINTERS.load("telea")
 
 
 @pytest.mark.parametrize("index", [0, 3])

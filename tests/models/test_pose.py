@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.pose import COCO_KEYPOINTS, isolate, load_pose_estimator
+from models.pose import COCO_KEYPOINTS, POSE_ESTIMATORS, isolate
 from models.pose.actions import ACTIONS, TimedPose, label_actions
 from models.pose.skeleton import is_full_body, normalise, shot_size, view_of
 from tests.models.sample_film import Row, rows
@@ -14,7 +14,7 @@ MIRRORED = [0, 2, 1, 4, 3, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]
 
 @pytest.fixture(scope="module")
 def poses() -> dict[str, list[tuple[Row, np.ndarray]]]:
-    estimator = load_pose_estimator("blazepose")
+    estimator = POSE_ESTIMATORS.load("blazepose")
     found: dict[str, list[tuple[Row, np.ndarray]]] = {}
     for shot in (2, 4, 12):
         for row in rows(shot):
@@ -61,7 +61,7 @@ def test_views_and_shot_sizes(poses):
 
 def test_the_same_picture_gives_the_same_pose():
     row = rows(12)[0]
-    one, other = (load_pose_estimator("blazepose").estimate(row.image, row.box) for _ in range(2))
+    one, other = (POSE_ESTIMATORS.load("blazepose").estimate(row.image, row.box) for _ in range(2))
     assert one.tobytes() == other.tobytes()
     assert one.shape == (len(COCO_KEYPOINTS), 3)
     assert one.dtype == np.float32
@@ -69,9 +69,9 @@ def test_the_same_picture_gives_the_same_pose():
 
 def test_an_empty_box_and_an_unknown_name_are_refused():
     with pytest.raises(ValueError, match=r"box .* is empty"):
-        load_pose_estimator("blazepose").estimate(rows(12)[0].image, (5, 5, 5, 9))
+        POSE_ESTIMATORS.load("blazepose").estimate(rows(12)[0].image, (5, 5, 5, 9))
     with pytest.raises(ValueError, match="blazepose"):
-        load_pose_estimator("openpose")
+        POSE_ESTIMATORS.load("openpose")
     with pytest.raises(ValueError, match="size of the frame"):
         isolate(np.zeros((4, 4, 3), np.uint8), np.zeros((4, 5), np.uint8))
 

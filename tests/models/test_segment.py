@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 import pytest
 
-from models.segment import load_segmenter
+from models.segment import SEGMENTERS
 from models.segment.instances import Instance, colour_bins
 from models.segment.touching import split_touching
 from models.segment.tracks import Tracker
@@ -23,12 +23,12 @@ def iou(one, other):
 
 @pytest.fixture(scope="module")
 def segmenter():
-    return load_segmenter("selfie")
+    return SEGMENTERS.load("selfie")
 
 
 def test_an_unknown_backend_is_refused_by_name():
     with pytest.raises(ValueError, match=r"'sam9'.*selfie"):
-        load_segmenter("sam9")
+        SEGMENTERS.load("sam9")
 
 
 @pytest.mark.parametrize(("shot", "bound"), [(2, 0.96), (10, 0.90)], ids=["bust", "jumping before facades"])

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from data_contracts.faults import InputFault
-from models.metrics.judges import load_judge
+from models.metrics.judges import JUDGES
 from models.metrics.world_probe.examples import UNKNOWN, Examples, film_examples, joined, still_examples, still_labels
 from models.metrics.world_probe.judge import WorldProbe, attribute_of, save_probe
 from models.metrics.world_probe.network import CLASSES, Patch, ProbeNetwork, cut
@@ -155,7 +155,7 @@ def test_it_knows_what_it_was_taught(kind, subject, attribute):
 
 def test_an_unknown_judge_is_named():
     with pytest.raises(ValueError, match="no judge is called 'gpt'; known are: world-probe"):
-        load_judge("gpt")
+        JUDGES.load("gpt")
 
 
 def test_a_subject_that_it_was_not_taught_has_no_likelihood(tmp_path):

@@ -33,7 +33,7 @@ SEEN_FROM = 0.4
 
 Where that is still to be decided, a weight on heads would make heads likelier everywhere: people got two or three.
 """
-SCHEDULE = Schedule(steps=100000, batch=16, learning_rate=4e-4, seed=2)
+SCHEDULE = Schedule(steps=36000, batch=16, learning_rate=4e-4, seed=2)
 
 
 class Denoiser(nn.Module):

