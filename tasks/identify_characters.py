@@ -9,32 +9,40 @@ import numpy as np
 from data_contracts.dataset import Dataset
 from data_contracts.records import Identity, Layer, Rejected
 from data_contracts.stages import IdentifyCharactersConfig
-from models.embed import EMBEDDERS, Embedder, Embeddings
+from models.embed import EMBEDDERS
 from models.embed.crop import masked_crop
-from models.embed.naming import group_and_name
+from models.embed.files import embed_files
+from models.embed.naming import Pictures, group_and_name
+from models.embed.suggestions import write_suggestions
 from models.pictures import Picture, read_rgba
 from models.sheets import identities_sheet
 from tasks.progress import report_progress
 from tasks.stage import stage
 
 embedder = lru_cache(maxsize=2)(EMBEDDERS.load)
-BATCH = 32
 
 
-@stage(Identity, version=1, sheet=identities_sheet)
+@stage(Identity, version=2, sheet=identities_sheet)
 def identify_characters(
-    out: Path,  # noqa: ARG001
-    layers: Dataset[Layer],
-    config: IdentifyCharactersConfig,
+    out: Path, layers: Dataset[Layer], config: IdentifyCharactersConfig
 ) -> Iterator[Identity | Rejected]:
-    """Yield who each layer shows: the same for all layers of a track."""
+    """Yield who each layer shows, the same for all layers of a track; refuse clusters that are too impure.
+
+    A refused cluster's layers keep its number and have no name: no LoRA learns from them.
+    """
     network = embedder(config.embedder)
     asked = [layer for track in layers.groups("track").values() for layer in sharpest(track, config.per_track)]
-    vectors = embed_in_batches(network, [layers.path(layer.cutout) for layer in asked])
-    references = {name: embed_in_batches(network, list(paths)) for name, paths in config.references.items() if paths}
-    tracks = group_and_name(vectors, [layer.track for layer in asked], references, config, called="character")
+    vectors = embed_files(network, [layers.path(layer.cutout) for layer in asked], alone, report_progress)
+    references = {
+        name: embed_files(network, paths, alone, report_progress) for name, paths in config.references.items() if paths
+    }
+    pictures = Pictures(vectors, [layer.track for layer in asked], [layer.cutout for layer in asked])
+    naming = group_and_name(pictures, references, config, called="character")
+    write_suggestions(out, naming.suggestions)
+    for cluster, purity in naming.refused.items():
+        yield Rejected(id=f"cluster-{cluster}", reason="impure_cluster", value=round(purity, 6))
     for layer in layers:
-        named = tracks[layer.track]
+        named = naming.groups[layer.track]
         yield Identity(
             id=f"{layer.id}:identity",
             **layer.moment(),
@@ -53,16 +61,7 @@ def sharpest(track: Dataset[Layer], wanted: int) -> list[Layer]:
     return [max((track.rows[n] for n in span), key=lambda layer: (layer.sharpness, layer.id)) for span in spans]
 
 
-def embed_in_batches(network: Embedder, paths: list[Path]) -> Embeddings:
-    """Return `(n, d)` unit rows for cut-outs or reference pictures; an opaque reference counts whole."""
-    rows = []
-    for start in range(0, len(paths), BATCH):
-        crops = [alone(read_rgba(path)) for path in paths[start : start + BATCH]]
-        rows.append(network.embed(crops))
-        report_progress(min(1.0, (start + BATCH) / len(paths)), "embedding")
-    return np.concatenate(rows)
-
-
-def alone(rgba: Picture) -> Picture:
-    """Return the character of an RGBA picture on plain grey."""
+def alone(path: Path) -> Picture:
+    """Return the character of an RGBA picture on plain grey; an opaque reference counts whole."""
+    rgba = read_rgba(path)
     return masked_crop(np.ascontiguousarray(rgba[..., :3]), np.ascontiguousarray(rgba[..., 3]))

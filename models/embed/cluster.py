@@ -2,9 +2,9 @@
 
 HDBSCAN (Campello et al., "Density-Based Clustering Based on Hierarchical Density Estimates", 2013) on at most 64
 principal components finds dense fragments. In a film these are often one character in one *shot*, since neighbouring
-frames are nearly the same picture. So fragments are then united by average linkage: two become one while the mean
-similarity of their rows stays above a limit. Mixing two characters costs more than splitting one, which references
-still heal (`merge_named`).
+frames are nearly the same picture. So fragments are then united by average linkage (`linkage.unite`): two become one
+while the mean similarity of their rows stays above a limit. Mixing two characters costs more than splitting one, which
+references still heal (`merge_named`).
 """
 
 from collections import defaultdict
@@ -15,9 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.embed import Embeddings
+from models.embed.linkage import NOISE, Labels, group_means, unite
 
-NOISE = -1
-Labels = NDArray[np.int64]
+PART_ROWS = 4096
+"""Rows that HDBSCAN sees at a time."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,7 @@ def cluster(embeddings: Embeddings, rules: ClusterRules | None = None) -> Cluste
     if len(embeddings) == 0:
         return Clustering(np.zeros(0, dtype=np.int64), np.zeros(0))
     fragments, probabilities = dense_fragments(embeddings, rules)
+    fragments = without_loose(embeddings, fragments, rules.merge_similarity)
     labels = unite(embeddings, fragments, rules.merge_similarity)
     labels = by_size(labels, min(rules.min_cluster_size, len(labels)))
     means = centroids(embeddings, labels)
@@ -69,68 +71,66 @@ def cluster(embeddings: Embeddings, rules: ClusterRules | None = None) -> Cluste
 
 
 def dense_fragments(embeddings: Embeddings, rules: ClusterRules) -> tuple[Labels, NDArray[np.float64]]:
-    """Return HDBSCAN's labels and membership probabilities; everything is noise where rows are too few for it."""
-    rows = len(embeddings)
-    if rows < max(2 * rules.min_cluster_size, rules.min_samples + 1):
-        return np.full(rows, NOISE, dtype=np.int64), np.zeros(rows)
+    """Return HDBSCAN's labels and membership probabilities; everything is noise where rows are too few for it.
+
+    More than `PART_ROWS` rows are looked at in equal runs of neighbouring rows, each by itself: HDBSCAN's time grows
+    with the square of the rows, and what is dense in a film, the same character in the same shot, lies together.
+    """
+    labels = np.full(len(embeddings), NOISE, dtype=np.int64)
+    probabilities = np.zeros(len(embeddings))
+    if len(embeddings) < max(2 * rules.min_cluster_size, rules.min_samples + 1):
+        return labels, probabilities
     from hdbscan import HDBSCAN  # noqa: PLC0415
+
+    for part in np.array_split(np.arange(len(embeddings)), -(-len(embeddings) // PART_ROWS)):
+        found = HDBSCAN(min_cluster_size=rules.min_cluster_size, min_samples=rules.min_samples, core_dist_n_jobs=1)
+        found.fit(principal_components(embeddings[part], rules.components))
+        labels[part] = np.where(found.labels_ == NOISE, NOISE, found.labels_ + labels.max() + 1)
+        probabilities[part] = found.probabilities_
+    return labels, probabilities
+
+
+def without_loose(embeddings: Embeddings, fragments: Labels, min_similarity: float) -> Labels:
+    """Return the fragments, with those as noise whose rows are less alike on average than united fragments are.
+
+    HDBSCAN follows chains: strangers who are each other's nearest come out as one fragment.
+    """
+    kept = fragments.copy()
+    rows = np.flatnonzero(fragments != NOISE)
+    _, places = np.unique(fragments[rows], return_inverse=True)
+    means, sizes = group_means(embeddings[rows], places)
+    alike = (sizes * (means**2).sum(axis=1) - 1.0) / np.maximum(sizes - 1.0, 1.0)  # mean cosine of two different rows
+    kept[rows[alike[places] < min_similarity]] = NOISE
+    return kept
+
+
+def principal_components(embeddings: Embeddings, wanted: int) -> NDArray[np.float64]:
+    """Return at most `wanted` principal components of `(n, d)` rows, `(n, components)`."""
     from sklearn.decomposition import PCA  # noqa: PLC0415
 
-    components = min(rules.components, rows - 1, embeddings.shape[1])
-    reduced = PCA(components, svd_solver="full").fit_transform(embeddings.astype(np.float64))
-    found = HDBSCAN(min_cluster_size=rules.min_cluster_size, min_samples=rules.min_samples, core_dist_n_jobs=1).fit(
-        reduced
-    )
-    return found.labels_.astype(np.int64), found.probabilities_.astype(np.float64)
-
-
-def unite(embeddings: Embeddings, fragments: Labels, min_similarity: float) -> Labels:
-    """Unite the most alike fragments while their mean similarity is at least `min_similarity`.
-
-    Every noise row is a fragment of its own. Average linkage, from sums: mean(A, B) = sum(A) . sum(B) / (|A| |B|).
-    """
-    labels = fragments.copy()
-    labels[labels == NOISE] = labels.max(initial=NOISE) + 1 + np.arange(int((labels == NOISE).sum()))
-    names, labels = np.unique(labels, return_inverse=True)
-    sums = np.zeros((len(names), embeddings.shape[1]))
-    np.add.at(sums, labels, embeddings)
-    sizes = np.bincount(labels).astype(np.float64)
-    totals = sums @ sums.T
-    owner = np.arange(len(names))
-    means = totals / np.outer(sizes, sizes)
-    np.fill_diagonal(means, -np.inf)
-    alive = np.ones(len(names), dtype=bool)
-    while alive.sum() > 1:
-        one, other = sorted(int(index) for index in np.unravel_index(int(np.argmax(means)), means.shape))
-        if means[one, other] < min_similarity:
-            break
-        totals[one] += totals[other]
-        totals[:, one] += totals[:, other]
-        sizes[one] += sizes[other]
-        owner[owner == other] = one
-        alive[other] = False
-        means[other] = means[:, other] = -np.inf
-        alike = np.where(alive, totals[one] / (sizes[one] * sizes), -np.inf)
-        alike[one] = -np.inf
-        means[one] = means[:, one] = alike
-    return np.asarray(owner[labels], dtype=np.int64)
+    rows, width = embeddings.shape
+    solver = "full" if rows < width else "covariance_eigh"
+    reduced = PCA(min(wanted, rows - 1, width), svd_solver=solver).fit_transform(embeddings.astype(np.float64))
+    return np.asarray(reduced, dtype=np.float64)
 
 
 def by_size(labels: Labels, min_size: int) -> Labels:
     """Return clusters numbered 0, 1, ... by falling size (ties: first row first); those under `min_size` as noise."""
-    found, first, counts = np.unique(labels, return_index=True, return_counts=True)
-    kept = [index for index in range(len(found)) if counts[index] >= min_size and found[index] != NOISE]
-    kept.sort(key=lambda index: (-counts[index], first[index]))
-    renamed = np.full(len(labels), NOISE, dtype=np.int64)
-    for number, index in enumerate(kept):
-        renamed[labels == found[index]] = number
-    return renamed
+    found, first, places, counts = np.unique(labels, return_index=True, return_inverse=True, return_counts=True)
+    kept = np.flatnonzero((counts >= min_size) & (found != NOISE))
+    ranked = kept[np.lexsort((first[kept], -counts[kept]))]
+    renamed = np.full(len(found), NOISE, dtype=np.int64)
+    renamed[ranked] = np.arange(len(ranked))
+    return renamed[places]
 
 
 def centroids(embeddings: Embeddings, labels: Labels) -> dict[int, Embeddings]:
     """Return the unit mean `(d,)` of each cluster; noise has none."""
-    means = {int(label): embeddings[labels == label].mean(axis=0) for label in np.unique(labels) if label != NOISE}
-    return {label: np.asarray(mean / np.linalg.norm(mean), dtype=np.float32) for label, mean in means.items()}
+    clustered = labels != NOISE
+    found, places = np.unique(labels[clustered], return_inverse=True)
+    means, _ = group_means(embeddings[clustered], places)
+    means /= np.linalg.norm(means, axis=1, keepdims=True)
+    return {int(label): mean for label, mean in zip(found, means, strict=True)}
 
 
 def vote_by_track(clustering: Clustering, tracks: Sequence[str], min_share: float = 0.5) -> dict[str, int]:

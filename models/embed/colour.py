@@ -16,6 +16,14 @@ BLUR_BINS = 0.8
 """Neighbouring bins share their counts, so that a shade more sun does not make another colour."""
 
 
+class ColourHistogram:
+    """An `Embedder` that sees nothing but colours, 576-d; needs no weights."""
+
+    def embed(self, images: Sequence[Image]) -> Embeddings:
+        """Return `(n, 576)` float32 rows of length one."""
+        return colour_histograms(images)
+
+
 def colour_histograms(images: Sequence[Image]) -> Embeddings:
     """Return unit vectors of the square roots of colour shares, `(n, 4 * 12 * 12)` float32.
 
@@ -25,6 +33,8 @@ def colour_histograms(images: Sequence[Image]) -> Embeddings:
     Args:
         images: `(H, W, 3)` RGB uint8 each.
     """
+    if not images:
+        return np.zeros((0, LIGHTNESS_BINS * CHROMA_BINS**2), dtype=np.float32)
     return np.stack([colour_histogram(image) for image in images])
 
 

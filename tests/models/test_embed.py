@@ -1,10 +1,16 @@
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from models.embed import EMBEDDERS
+from models.embed import EMBEDDERS, unit_rows
 from models.embed.colour import colour_histograms
 from models.embed.crop import BACKGROUND, masked_crop
+from models.embed.files import embed_files
+from models.embed.fusion import Fusion
+from models.pictures import keep_picture, read_rgb
+from models.weights import MissingWeights
 from tests.models.sample_film import REFERENCES, rows
 
 
@@ -59,6 +65,52 @@ def test_colours_ignore_the_grey_around_and_tell_shirts_apart():
     one, same, other = colour_histograms([red, larger, blue])
     assert one @ same > 0.99
     assert one @ other < 0.05
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.floats(0.05, 1.0), min_size=1, max_size=4))
+def test_a_fused_cosine_is_the_weighted_mean_of_the_parts(weights):
+    class Fixed:
+        def __init__(self, seed: int) -> None:
+            self.rows = unit_rows(np.random.default_rng(seed).normal(size=(2, 3 + seed)).astype(np.float32))
+
+        def embed(self, images):
+            return self.rows[: len(images)]
+
+    shares = np.array(weights) / sum(weights)
+    parts = [Fixed(seed) for seed in range(len(shares))]
+    one, other = Fusion(list(zip(parts, shares.tolist(), strict=True))).embed([np.zeros((4, 4, 3), np.uint8)] * 2)
+    expected = sum(share * float(part.rows[0] @ part.rows[1]) for part, share in zip(parts, shares, strict=True))
+    assert one @ one == pytest.approx(1.0, abs=1e-5)
+    assert one @ other == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("shares", [(), (0.5, 0.4), (1.5, -0.5)])
+def test_shares_that_are_no_mean_are_refused(shares):
+    with pytest.raises(ValueError, match=r"each must be above 0, and their sum 1"):
+        Fusion([(EMBEDDERS.load("colour"), share) for share in shares])
+
+
+def test_fused_backends_need_what_their_parts_need(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    needs = {name: [need.name for need in backend.needs] for name, backend in EMBEDDERS.items()}
+    assert needs["colour"] == []
+    assert needs["dinov2-base+clip"] == needs["dinov2-base"] + needs["clip-vit-large-patch14"]
+    assert needs["dinov2-small+colour"] == ["facebook/dinov2-small@ed25f3a3"]
+    with pytest.raises(MissingWeights, match=r"`hf download facebook/dinov2-base config.json model.safetensors"):
+        EMBEDDERS.load("dinov2-base+clip")
+
+
+def test_files_are_embedded_in_batches_and_progress_is_told(tmp_path):
+    random = np.random.default_rng(0)
+    pictures = [random.integers(0, 255, (9, 12, 3)).astype(np.uint8) for _ in range(40)]
+    paths = [tmp_path / keep_picture(tmp_path, picture) for picture in pictures]
+    told = []
+    network = EMBEDDERS.load("colour")
+    found = embed_files(network, paths, read_rgb, lambda share, _: told.append(share))
+    assert found.tobytes() == network.embed(pictures).tobytes()
+    assert told == [0.8, 1.0]
+    assert embed_files(network, [], read_rgb, lambda share, _: told.append(share)).shape == (0, 576)
 
 
 def test_wrong_input_is_refused():
