@@ -44,10 +44,11 @@ def guess_of(
 ) -> TimedGuess:
     """Return what one layer's face shows by itself."""
     picture = read_rgb(frames.path(frames.by_id[layer.frame_id].image))
-    face = detector(config.detector).find(picture, read_grey(layers.path(layer.mask)))
+    alpha = read_grey(layers.path(layer.mask))
+    face = detector(config.detector).find(picture, alpha)
     if face is None:
         return TimedGuess(layer.time_s, None, NO_FACE)
-    return TimedGuess(layer.time_s, face.box, labeler(config.backend).label(picture, face.box))
+    return TimedGuess(layer.time_s, face.box, labeler(config.backend).label(picture, alpha, face))
 
 
 def rounded(box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:

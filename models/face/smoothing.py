@@ -53,7 +53,7 @@ def is_believed(timed: TimedGuess, rules: SmoothingRules) -> bool:
 
 def decide(guesses: Sequence[ExpressionGuess], rules: SmoothingRules) -> ExpressionGuess:
     """Return the winner of the mean scores, or "unknown" where it is weak or hardly leads."""
-    names = list(guesses[0].scores)
+    names = list(dict.fromkeys(name for guess in guesses for name in guess.scores))
     mean: dict[Expression, float] = {
         name: sum(guess.scores.get(name, 0.0) for guess in guesses) / len(guesses) for name in names
     }

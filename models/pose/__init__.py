@@ -1,8 +1,12 @@
 """Where the joints of a character are: one protocol, and its backends by their config names.
 
-| name        | backend                                                   | weights                          |
-|-------------|-----------------------------------------------------------|----------------------------------|
-| `blazepose` | BlazePose GHUM full, TFLite on the CPU, ~60 ms a character | `mediapipe` (PyPI), Apache-2.0  |
+| name           | backend                                                       | weights                            |
+|----------------|---------------------------------------------------------------|------------------------------------|
+| `blazepose`    | BlazePose GHUM full, TFLite on the CPU, ~60 ms a character    | `mediapipe` (PyPI), Apache-2.0     |
+| `rtmpose-m`    | RTMPose-m, taught by seven sets of human bodies, onnxruntime  | OpenMMLab's zip, 54 MB, Apache-2.0 |
+| `vitpose-base` | ViTPose-B with the simple decoder, transformers, CPU or GPU   | the hub, 344 MB, Apache-2.0        |
+| `mmpose`       | RTMPose-m by mmpose's own code: a child process in the        | OpenMMLab, 54 MB, Apache-2.0       |
+|                | environment whose Python REEL2LORA_MMPOSE_PYTHON names        |                                    |
 """
 
 from typing import Protocol
@@ -11,7 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.backends import Backend, Backends
-from models.weights import PackagedFile
+from models.pose.mmpose_needs import MmposePython, OpenMmlabFile
+from models.weights import HubModel, PackagedFile
+from models.zipped_file import ZippedFile
 
 Image = NDArray[np.uint8]
 Keypoints = NDArray[np.float32]
@@ -79,5 +85,49 @@ def _blazepose() -> PoseEstimator:
     return BlazePose()
 
 
+def _rtmpose() -> PoseEstimator:
+    from models.pose.rtmpose import RtmPose  # noqa: PLC0415
+
+    return RtmPose(RTMPOSE_M.read())
+
+
+def _vitpose() -> PoseEstimator:
+    from models.pose.vitpose import VitPose  # noqa: PLC0415
+
+    return VitPose(VITPOSE_BASE.path())
+
+
+def _mmpose() -> PoseEstimator:
+    from models.pose.mmpose import mmpose_process  # noqa: PLC0415
+
+    return mmpose_process(MMPOSE_PYTHON.path(), MMPOSE_CHECKPOINT.path())
+
+
+OPENMMLAB = "https://download.openmmlab.com/mmpose/v1/projects/rtmposev1"
+RTMPOSE_FILE = "rtmpose-m_simcc-body7_pt-body7_420e-256x192-e48f03d0_20230504"
 BLAZEPOSE = PackagedFile("mediapipe", "mediapipe/modules/pose_landmark/pose_landmark_full.tflite", "Apache-2.0", 6.4)
-POSE_ESTIMATORS: Backends[PoseEstimator] = Backends("pose estimator", {"blazepose": Backend(_blazepose, (BLAZEPOSE,))})
+RTMPOSE_M = ZippedFile(
+    f"{RTMPOSE_FILE}.zip",
+    f"{OPENMMLAB}/onnx_sdk/{RTMPOSE_FILE}.zip",
+    "f7fbb6c5c11a1bb70f3d445e4ddec5d144ea89ad5649c081ef976f9b24a0b741",
+    "Apache-2.0",
+    54.3,
+    ".onnx",
+    "5c0a4bf67953e6d2ac43ce15e77dc9d5d354ae18430a47d2c5963a7bc5683e3c",
+)
+VITPOSE_BASE = HubModel(
+    "usyd-community/vitpose-base-simple", "a93ac0c67e0b7e2c55287d21d4c460c8f3c54d45", "Apache-2.0", 343.7
+)
+MMPOSE_PYTHON = MmposePython()
+MMPOSE_CHECKPOINT = OpenMmlabFile(
+    f"{RTMPOSE_FILE}.pth", f"{OPENMMLAB}/{RTMPOSE_FILE}.pth", "e48f03d0", "Apache-2.0", 54.0
+)
+POSE_ESTIMATORS: Backends[PoseEstimator] = Backends(
+    "pose estimator",
+    {
+        "blazepose": Backend(_blazepose, (BLAZEPOSE,)),
+        "rtmpose-m": Backend(_rtmpose, (RTMPOSE_M,)),
+        "vitpose-base": Backend(_vitpose, (VITPOSE_BASE,)),
+        "mmpose": Backend(_mmpose, (MMPOSE_PYTHON, MMPOSE_CHECKPOINT)),
+    },
+)

@@ -3,9 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from models.face import EXPRESSION_LABELERS, EXPRESSIONS, FACE_DETECTORS, NO_FACE, ExpressionGuess
+from models.face import EXPRESSION_LABELERS, EXPRESSIONS, FACE_DETECTORS, NO_FACE, ExpressionGuess, Face
 from models.face.facemesh import MouthShape, expression_scores
-from models.face.head import face_box
+from models.face.head import silhouette_box
 from models.face.smoothing import TimedGuess, smooth_track
 from tests.models.sample_film import rows
 
@@ -20,7 +20,7 @@ def guesses(name: str) -> list[tuple[str, str]]:
     for shot in SHOTS:
         for row in rows(shot):
             face = detector.find(row.image, row.alpha)
-            guess = labeler.label(row.image, face.box) if face else NO_FACE
+            guess = labeler.label(row.image, row.alpha, face) if face else NO_FACE
             tracks.setdefault(row.track, []).append(TimedGuess(row.time_s, face.box if face else None, guess))
             truths.setdefault(row.track, []).append(row.truth["expression"])
     return [
@@ -55,20 +55,13 @@ def test_a_detected_face_holds_the_true_eyes_and_nose():
             assert y0 - 3 <= y <= y1 + 3
 
 
-def test_the_head_box_without_a_pose_holds_the_nose():
-    for row in rows(2) + rows(4):
-        box = face_box(np.zeros((17, 3), np.float32), row.alpha)
-        assert box is not None
-        nose_x, nose_y, _ = row.keypoints[0]
-        assert box[0] <= nose_x <= box[2]
-        assert box[1] - 0.2 * (box[3] - box[1]) <= nose_y <= box[3] + 0.5 * (box[3] - box[1])
-
-
 def test_nobody_has_no_face():
     image, alpha = np.zeros((64, 64, 3), np.uint8), np.zeros((64, 64), np.uint8)
-    assert face_box(np.zeros((17, 3), np.float32), alpha) is None
+    assert silhouette_box(alpha) is None
     assert FACE_DETECTORS.load("blazeface").find(image, alpha) is None
-    assert EXPRESSION_LABELERS.load("facemesh").label(image, (0, 0, 64, 64)).label == "unknown"
+    face = Face((0, 0, 64, 64), 1.0, np.full((6, 2), 32, np.float32))
+    for name in ("facemesh", "facemesh-turned"):
+        assert EXPRESSION_LABELERS.load(name).label(image, alpha, face).label == "unknown"
 
 
 def test_a_weak_or_tiny_or_missing_face_is_unknown():
@@ -84,8 +77,17 @@ def test_a_weak_or_tiny_or_missing_face_is_unknown():
     assert [guess.label for guess in smooth_track(track)] == ["happy", "unknown", "unknown", "unknown"]
 
 
+def test_guesses_that_know_different_expressions_are_weighed_together():
+    torn = ExpressionGuess("unknown", 0.6, {"happy": 0.4, "unknown": 0.6})
+    sure = ExpressionGuess("happy", 0.9, {"neutral": 0.1, "happy": 0.9})
+    large = (0.0, 0.0, 50.0, 50.0)
+    (one, other) = smooth_track([TimedGuess(0, large, torn), TimedGuess(0.3, large, sure)])
+    assert one.label == other.label == "happy"
+    assert one.scores == pytest.approx({"happy": 0.65, "unknown": 0.3, "neutral": 0.05})
+
+
 def test_unknown_names_are_refused():
-    with pytest.raises(ValueError, match="facemesh, fer"):
+    with pytest.raises(ValueError, match="facemesh, facemesh-turned, hsemotion, fer"):
         EXPRESSION_LABELERS.load("vit")
     with pytest.raises(ValueError, match="blazeface"):
         FACE_DETECTORS.load("haar")

@@ -8,13 +8,8 @@ from models.segment import SEGMENTERS
 from models.segment.instances import Instance, colour_bins
 from models.segment.touching import split_touching
 from models.segment.tracks import Tracker
-from tests.models.sample_film import FILM, frames
-
-LUCA, GIA = 20, 40
-
-
-def true_mask(number):
-    return cv2.imread(str(FILM / "masks" / f"{number:06d}.png"), cv2.IMREAD_GRAYSCALE)
+from tests.models.sample_film import frames
+from tests.models.true_masks import GIA, LUCA, true_mask
 
 
 def iou(one, other):

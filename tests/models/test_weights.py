@@ -95,6 +95,8 @@ def test_a_backend_is_made_only_when_all_it_needs_is_there():
     jobs = Backends("painter", {"brush": Backend(lambda *given: given), "spray": Backend(tuple, (missing,))})
     assert jobs.load("brush", 1, 2) == (1, 2)
     assert list(jobs) == ["brush", "spray"]
+    assert "brush" in jobs
+    assert "pen" not in jobs
     with pytest.raises(MissingWeights, match="nosuch"):
         jobs.load("spray")
     with pytest.raises(ValueError, match="no painter is called 'pen'; known are: brush, spray"):
