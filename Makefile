@@ -40,7 +40,7 @@ format: $(STAMP)  ## mend what can be mended by itself
 	$(BIN)/ruff format .
 
 bench: $(STAMP)  ## measurements that take minutes, never part of the tests
-	$(BIN)/python -m pytest tests/benchmarks --override-ini=python_files='bench_*.py' -s
+	$(BIN)/python -m pytest tests/benchmarks --override-ini=python_files='bench_*.py' -s -n 0
 
 up: $(STAMP)  ## Prefect's server and UI with all deployments, until Ctrl-C
 	$(BIN)/reel2lora up $(CONFIG)

@@ -41,8 +41,6 @@ def with_paths(tree: Tree, root: Path, file: str) -> Tree:
     tree["workspace"] = workspace_path(tree, root, file)
     if tree.get("base") is not None:
         tree["base"] = existing(tree["base"], "base", root, file)
-    else:
-        tree["base"] = None
     for stage, group in (("identify_characters", "characters"), ("cluster_places", "places")):
         references = mapping(mapping(tree.get(stage), stage, file).get("references"), f"{stage}.references", file)
         for name, pictures in references.items():

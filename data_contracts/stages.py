@@ -39,6 +39,13 @@ class SegmentLayersConfig(StageConfig):
     """How characters are cut out."""
 
     backend: str = Field(default="selfie", description="a backend of models/segment")
+    detector: str | None = Field(
+        default=None,
+        description="a detector of models/segment/detect, for sam2; null: automatic masks, most of them no characters",
+    )
+    words: tuple[str, ...] = Field(
+        default=("a person", "an animal"), min_length=1, description="what the detector looks for"
+    )
     min_area: float = Field(default=0.004, ge=0, le=1, description="share of the frame; smaller layers are refused")
     min_side: int = Field(default=24, ge=1, description="pixels; thinner layers are refused")
     min_track_frames: int = Field(default=2, ge=1, description="tracks seen in fewer sampled frames are refused")
@@ -63,6 +70,12 @@ class ClusterPlacesConfig(StageConfig):
     min_samples: int = Field(default=2, ge=1, description="HDBSCAN; larger calls more plates noise")
     merge_similarity: float = Field(default=0.75, ge=-1, le=1, description="mean cosine at which two groups are one")
     min_similarity: float = Field(default=0.75, ge=-1, le=1, description="cosine to a reference that names a cluster")
+    min_purity: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="share of a cluster's shots' pictures that support it; below, it gets no name and is not learnt",
+    )
     references: dict[str, tuple[Path, ...]] = Field(
         default_factory=dict, description="pictures of a place, by its name"
     )
@@ -77,6 +90,12 @@ class IdentifyCharactersConfig(StageConfig):
     min_samples: int = Field(default=2, ge=1, description="HDBSCAN; larger calls more crops noise")
     merge_similarity: float = Field(default=0.75, ge=-1, le=1, description="mean cosine at which two groups are one")
     min_similarity: float = Field(default=0.75, ge=-1, le=1, description="cosine to a reference that names a cluster")
+    min_purity: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="share of a cluster's tracks' pictures that support it; below, it gets no name and is not learnt",
+    )
     references: dict[str, tuple[Path, ...]] = Field(
         default_factory=dict, description="pictures of a character, by its name"
     )

@@ -52,7 +52,7 @@ def preflight(project: Project, loras: list[str]) -> None:
 
 def nobody_seen(project: Project) -> list[str]:
     """Return a fault where a glance at the films finds no character; mostly the first frame looked at has one."""
-    segmenter = segment_layers.segmenter(project.segment_layers.backend)
+    segmenter = segment_layers.segmenter_of(project.segment_layers)
     glances = (glance(film.path, GLANCES, film.from_frame, film.to_frame) for film in project.films)
     for picture in chain.from_iterable(glances):
         if any(True for _ in segmenter.segment_shot([fit_height(picture, project.extract_frames.max_height)])):

@@ -39,6 +39,10 @@ class Backends(Mapping[str, Backend[Job]]):
             raise ValueError(message)
         return self._known[name]
 
+    def __contains__(self, name: object) -> bool:
+        """Whether a backend has this name."""
+        return name in self._known
+
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names."""
         return iter(self._known)

@@ -182,7 +182,7 @@ class WebFile:
         if not path.is_file():
             message = f"{self._shown()} does not exist: `{self.command}`"
             raise MissingWeights(message)
-        if (found := _sha256(path)) != self.sha256:
+        if not self._is_it(found := _sha256(path)):
             message = (
                 f"{self._shown()} has SHA-256 {found[:12]}…, not {self.sha256[:12]}…: "
                 f"it is broken or another file, and is not opened; delete it, then `{self.command}`"
@@ -205,11 +205,15 @@ class WebFile:
             answer.raise_for_status()
             for block in answer.iter_bytes():
                 out.write(block)
-        if (found := _sha256(beside)) != self.sha256:
+        if not self._is_it(found := _sha256(beside)):
             beside.unlink()
             message = f"{self.url} gave a file of SHA-256 {found[:12]}…, not {self.sha256[:12]}…: it was not kept"
             raise MissingWeights(message)
         beside.replace(path)
+
+    def _is_it(self, digest: str) -> bool:
+        """Whether this is the SHA-256 of the pinned file."""
+        return digest == self.sha256
 
     def _target(self) -> Path:
         named = os.environ.get(FOLDER_VARIABLE)

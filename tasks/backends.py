@@ -13,6 +13,7 @@ from models.inpaint import INPAINTERS
 from models.metrics.judges import JUDGES
 from models.pose import POSE_ESTIMATORS
 from models.segment import SEGMENTERS
+from models.segment.detect import DETECTORS, load_detector
 from tasks import (
     cluster_places,
     estimate_poses,
@@ -26,14 +27,25 @@ from tasks import (
 
 @dataclass(frozen=True)
 class Place:
-    """A key of a project file that names a backend: which ones there are, and the stage's cache that loads one."""
+    """A key of a project file that names a backend.
+
+    backends: which ones there are.
+    load: the stage's cache, which loads one by its name and what it is `given`.
+    given: what else the project says that the backend is made from.
+    """
 
     backends: Backends[Any]
-    load: Callable[[str], object]
+    load: Callable[..., object]
+    given: Callable[[Project], tuple[object, ...]] = lambda _: ()
 
 
 PLACES: dict[str, Place] = {
-    "segment_layers.backend": Place(SEGMENTERS, segment_layers.segmenter),
+    "segment_layers.backend": Place(
+        SEGMENTERS,
+        segment_layers.segmenter,
+        given=lambda project: (project.segment_layers.detector, project.segment_layers.words),
+    ),
+    "segment_layers.detector": Place(DETECTORS, load_detector, given=lambda project: (project.segment_layers.words,)),
     "inpaint_plates.backend": Place(INPAINTERS, inpaint_plates.inpainter),
     "cluster_places.embedder": Place(EMBEDDERS, cluster_places.embedder),
     "identify_characters.embedder": Place(EMBEDDERS, identify_characters.embedder),
@@ -50,6 +62,7 @@ def named_backends(project: Project) -> dict[str, list[str]]:
     """Return which backends the project names, by the key of PLACES."""
     named: dict[str, list[str | None]] = {
         "segment_layers.backend": [project.segment_layers.backend],
+        "segment_layers.detector": [project.segment_layers.detector],
         "inpaint_plates.backend": [project.inpaint_plates.backend],
         "cluster_places.embedder": [project.cluster_places.embedder],
         "identify_characters.embedder": [project.identify_characters.embedder],
@@ -66,6 +79,7 @@ def load_backends(project: Project) -> dict[str, Callable[[], object]]:
     """Return what loads each backend that the project names, by its key and, where several are named, its name."""
     loaders: dict[str, Callable[[], object]] = {}
     for key, names in named_backends(project).items():
+        place = PLACES[key]
         for name in names:
-            loaders[key if len(names) == 1 else f"{key} {name}"] = partial(PLACES[key].load, name)
+            loaders[key if len(names) == 1 else f"{key} {name}"] = partial(place.load, name, *place.given(project))
     return loaders

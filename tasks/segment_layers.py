@@ -11,7 +11,7 @@ from data_contracts.dataset import Dataset
 from data_contracts.records import Frame, Layer, Rejected
 from data_contracts.stages import SegmentLayersConfig
 from models.pictures import Picture, keep_picture, read_rgb
-from models.segment import SEGMENTERS, TrackMask
+from models.segment import SEGMENTERS, Segmenter, TrackMask
 from models.sheets import layers_sheet
 from models.shots.quality import sharpness
 from tasks.stage import stage
@@ -24,7 +24,7 @@ Box = tuple[int, int, int, int]
 def segment_layers(out: Path, frames: Dataset[Frame], config: SegmentLayersConfig) -> Iterator[Layer | Rejected]:
     """Yield a layer for each character in each frame; refuse specks and tracks seen only in passing."""
     pictures = [read_rgb(frames.path(frame.image)) for frame in frames]
-    found = list(segmenter(config.backend).segment_shot(pictures))
+    found = list(segmenter_of(config).segment_shot(pictures))
     seen = Counter(mask.track for mask in found)
     for mask in sorted(found, key=lambda m: (m.index, m.track)):
         frame = frames.rows[mask.index]
@@ -36,6 +36,11 @@ def segment_layers(out: Path, frames: Dataset[Frame], config: SegmentLayersConfi
             yield Rejected(id=row_id, reason=fault[0], value=fault[1])
         else:
             yield layer_of(out, frame, mask, pictures[mask.index], box)
+
+
+def segmenter_of(config: SegmentLayersConfig) -> Segmenter:
+    """Return the segmenter that the configuration names, with its detector."""
+    return segmenter(config.backend, config.detector, config.words)
 
 
 def fault_of(alpha: Picture, box: Box, config: SegmentLayersConfig) -> tuple[str, float] | None:

@@ -58,6 +58,7 @@ def test_seeds_are_a_list_or_how_many():
         ({"characters.luca.references": "[../../x.png]"}, ["characters.luca.references", "leaves"]),
         ({"characters.luca.hair": "brown"}, ["characters.luca.hair", "unknown key"]),
         ({"profile": "huge"}, ["'huge'", "lite"]),
+        ({"profile": "sd15-16gb"}, ["luca.yaml", "base", "is required"]),
         ({"compose_loras.weights": "{character: 9}"}, ["compose_loras.weights", "0..2"]),
         ({"name": "Two Words"}, ["luca.yaml", "name", "'Two Words'"]),
     ],
