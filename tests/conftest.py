@@ -8,6 +8,8 @@ from tests.small_project import CONFIG, small_project
 
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
 os.environ.setdefault("DO_NOT_TRACK", "1")
+# Two test processes share two cores: with two threads each, networks took half as long again.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture
