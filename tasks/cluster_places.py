@@ -19,7 +19,7 @@ from tasks.stage import stage
 embedder = lru_cache(maxsize=2)(EMBEDDERS.load)
 
 
-@stage(Place, version=2, sheet=places_sheet)
+@stage(Place, version=3, sheet=places_sheet)
 def cluster_places(out: Path, plates: Dataset[Plate], config: ClusterPlacesConfig) -> Iterator[Place | Rejected]:
     """Yield the place of every plate, the same for all plates of a shot; refuse clusters that are too impure.
 

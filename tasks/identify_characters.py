@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import lru_cache
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from tasks.stage import stage
 embedder = lru_cache(maxsize=2)(EMBEDDERS.load)
 
 
-@stage(Identity, version=2, sheet=identities_sheet)
+@stage(Identity, version=3, sheet=identities_sheet)
 def identify_characters(
     out: Path, layers: Dataset[Layer], config: IdentifyCharactersConfig
 ) -> Iterator[Identity | Rejected]:
@@ -36,7 +37,9 @@ def identify_characters(
     references = {
         name: embed_files(network, paths, alone, report_progress) for name, paths in config.references.items() if paths
     }
-    pictures = Pictures(vectors, [layer.track for layer in asked], [layer.cutout for layer in asked])
+    pictures = Pictures(
+        vectors, [layer.track for layer in asked], [layer.cutout for layer in asked], side_by_side(layers)
+    )
     naming = group_and_name(pictures, references, config, called="character")
     write_suggestions(out, naming.suggestions)
     for cluster, purity in naming.refused.items():
@@ -59,6 +62,15 @@ def sharpest(track: Dataset[Layer], wanted: int) -> list[Layer]:
     """Return the sharpest layer of each of `wanted` equal spans of the track."""
     spans = np.array_split(np.arange(len(track)), min(wanted, len(track)))
     return [max((track.rows[n] for n in span), key=lambda layer: (layer.sharpness, layer.id)) for span in spans]
+
+
+def side_by_side(layers: Dataset[Layer]) -> frozenset[tuple[str, str]]:
+    """Return the pairs of tracks that share a frame: nobody is in it twice."""
+    return frozenset(
+        pair
+        for frame in layers.groups("frame_id").values()
+        for pair in combinations(sorted(layer.track for layer in frame), 2)
+    )
 
 
 def alone(path: Path) -> Picture:

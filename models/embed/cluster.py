@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.embed import Embeddings
-from models.embed.linkage import NOISE, Labels, group_means, unite
+from models.embed.bounds import NOISE, Bounds, Labels, without_strangers
+from models.embed.linkage import group_means, unite
 
 PART_ROWS = 4096
 """Rows that HDBSCAN sees at a time."""
@@ -49,18 +50,20 @@ class NameMatch:
     margin: float
 
 
-def cluster(embeddings: Embeddings, rules: ClusterRules | None = None) -> Clustering:
+def cluster(embeddings: Embeddings, rules: ClusterRules | None = None, bounds: Bounds | None = None) -> Clustering:
     """Return the clusters of `(n, d)` unit rows.
 
     A cluster has `min_cluster_size` rows, or all of them where there are fewer. Rows that HDBSCAN calls noise join
-    the cluster they resemble, or stay noise. The same rows give the same labels.
+    the cluster they resemble, or stay noise. What `bounds` keep apart is never united. The same rows give the same
+    labels.
     """
     rules = rules or ClusterRules()
     if len(embeddings) == 0:
         return Clustering(np.zeros(0, dtype=np.int64), np.zeros(0))
     fragments, probabilities = dense_fragments(embeddings, rules)
     fragments = without_loose(embeddings, fragments, rules.merge_similarity)
-    labels = unite(embeddings, fragments, rules.merge_similarity)
+    fragments = fragments if bounds is None else without_strangers(fragments, bounds)
+    labels = unite(embeddings, fragments, rules.merge_similarity, bounds)
     labels = by_size(labels, min(rules.min_cluster_size, len(labels)))
     means = centroids(embeddings, labels)
     for row in np.flatnonzero(fragments == NOISE):

@@ -13,13 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.embed import Embeddings
+from models.embed.bounds import NOBODY, NOISE, Bounds, Labels, camps_of, strangers
 
-NOISE = -1
 BLOCK = 2**24
 """Similarities held at a time: 64 MB."""
 COLUMNS = 128
 """Columns summed at a time, in double precision: a second copy of all rows would double the memory."""
-Labels = NDArray[np.int64]
 
 
 @dataclass
@@ -30,6 +29,7 @@ class Groups:
     size: how many rows it has.
     name: its number among the fragments that linkage began with.
     nearest, similarity: the row here of the group most like it, and their mean cosine; -1 where it must be looked for.
+    camp: -1, or a number that groups united with it must not differ in.
     """
 
     mean: Embeddings
@@ -37,34 +37,40 @@ class Groups:
     name: Labels
     nearest: Labels
     similarity: NDArray[np.float32]
+    camp: Labels
 
     def keep(self, rows: NDArray[np.bool_]) -> None:
         """Forget all other groups; nearest groups are renumbered, and unknown where they were forgotten."""
         place = np.where(rows, np.cumsum(rows) - 1, -1)
         self.nearest = np.where(self.nearest >= 0, place[self.nearest], -1)[rows]
         self.mean, self.size = self.mean[rows], self.size[rows]
-        self.name, self.similarity = self.name[rows], self.similarity[rows]
+        self.name, self.similarity, self.camp = self.name[rows], self.similarity[rows], self.camp[rows]
 
 
-def unite(embeddings: Embeddings, fragments: Labels, min_similarity: float) -> Labels:
+def unite(embeddings: Embeddings, fragments: Labels, min_similarity: float, bounds: Bounds | None = None) -> Labels:
     """Unite the most alike fragments while the mean cosine between their rows is at least `min_similarity`.
 
     Every noise row is a fragment of its own. Memory grows with the number of fragments, time with its square.
+    Groups that are kept apart are as unlike as can be; united, they keep all that either was kept apart from, so the
+    reducibility on which the rounds rest holds.
 
     Args:
         embeddings: `(n, d)` unit rows.
         fragments: `(n,)` the fragment of each row, -1 for noise.
         min_similarity: mean cosine, -1..1.
+        bounds: what must not be united.
     """
+    bounds = bounds or Bounds.none(len(fragments))
     numbered = fragments.copy()
     numbered[fragments == NOISE] = fragments.max(initial=NOISE) + 1 + np.arange(int((fragments == NOISE).sum()))
     names, numbered = np.unique(numbered, return_inverse=True)
     means, sizes = group_means(embeddings, numbered)
     count = len(names)
-    groups = Groups(means, sizes, np.arange(count), np.full(count, -1), np.zeros(count, np.float32))
+    camps, apart = camps_of(numbered, bounds), strangers(numbered, bounds)
+    groups = Groups(means, sizes, np.arange(count), np.full(count, -1), np.zeros(count, np.float32), camps)
     owner = np.arange(count)
     while len(groups.name) > 1:
-        find_nearest(groups)
+        find_nearest(groups, rows_of(groups, roots(owner)[apart]))
         groups.keep(groups.similarity >= min_similarity)
         if (groups.nearest < 0).any() or len(groups.name) == 0:
             continue  # by rounding, a.b can reach the limit where b.a does not: a looks for another
@@ -88,14 +94,32 @@ def group_means(embeddings: Embeddings, labels: Labels) -> tuple[Embeddings, NDA
     return means, sizes.astype(np.float32)
 
 
-def find_nearest(groups: Groups) -> None:
-    """Find the nearest group of each group whose nearest is not known; of equals, the first."""
+def rows_of(groups: Groups, pairs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the rows here of pairs `(p, 2)` of fragments, without those of which one was set aside."""
+    place = np.full(int(max(groups.name.max(initial=0), pairs.max(initial=0))) + 1, -1)
+    place[groups.name] = np.arange(len(groups.name))
+    rows = place[pairs]
+    return np.asarray(rows[(rows >= 0).all(axis=1)], dtype=np.int64)
+
+
+def find_nearest(groups: Groups, apart: NDArray[np.int64]) -> None:
+    """Find the nearest group of each group whose nearest is not known; of equals, the first.
+
+    Pairs of rows `apart` `(p, 2)`, in both orders, and groups of different camps are passed over.
+    """
     asked = np.flatnonzero(groups.nearest < 0)
     step = max(1, BLOCK // len(groups.name))
     for start in range(0, len(asked), step):
         rows = asked[start : start + step]
         cosines = groups.mean[rows] @ groups.mean.T  # (rows, g)
         cosines[np.arange(len(rows)), rows] = -np.inf
+        cosines[
+            (groups.camp[rows, None] != groups.camp) & (groups.camp[rows, None] != NOBODY) & (groups.camp != NOBODY)
+        ] = -np.inf
+        place = np.full(len(groups.name), -1)
+        place[rows] = np.arange(len(rows))
+        here = apart[place[apart[:, 0]] >= 0]
+        cosines[place[here[:, 0]], here[:, 1]] = -np.inf
         nearest = cosines.argmax(axis=1)
         groups.nearest[rows] = nearest
         groups.similarity[rows] = cosines[np.arange(len(rows)), nearest]
@@ -119,6 +143,7 @@ def absorb(groups: Groups, one: Labels, other: Labels) -> None:
     share = (groups.size[other] / sizes)[:, None]
     groups.mean[one] += share * (groups.mean[other] - groups.mean[one])
     groups.size[one] = sizes
+    groups.camp[one] = np.maximum(groups.camp[one], groups.camp[other])
     changed = np.zeros(len(groups.name), dtype=bool)
     changed[one] = changed[other] = True
     groups.nearest[changed[groups.nearest]] = -1

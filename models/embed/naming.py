@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.embed import Embeddings
+from models.embed.bounds import NOISE, Bounds, Labels, bounds_of
 from models.embed.cluster import (
     Clustering,
     ClusterRules,
@@ -20,7 +21,6 @@ from models.embed.cluster import (
     name_clusters,
     vote_by_track,
 )
-from models.embed.linkage import NOISE, Labels
 from models.embed.purity import is_nearest_to_own, is_nearest_to_reference, purities
 from models.embed.suggestions import Clustered, Suggestion, merges, splits, unnamed
 
@@ -80,11 +80,13 @@ class Pictures:
     vectors: `(n, d)` unit rows.
     groups: the track or shot of each.
     files: the file name of each.
+    apart: pairs of groups that were seen side by side, and so are not the same.
     """
 
     vectors: Embeddings
     groups: Sequence[str]
     files: Sequence[str]
+    apart: frozenset[tuple[str, str]] = frozenset()
 
 
 def group_and_name(
@@ -102,7 +104,7 @@ def group_and_name(
     """
     vectors = pictures.vectors
     rules = ClusterRules(config.min_cluster_size, config.min_samples, merge_similarity=config.merge_similarity)
-    found = cluster(vectors, rules)
+    found = cluster(vectors, rules, keep_apart(pictures, references, config.min_similarity))
     matches = name_clusters(centroids(vectors, found.labels), references, config.min_similarity)
     merged = Clustering(merge_named(found.labels, matches), found.probabilities)
     winners = vote_by_track(merged, pictures.groups)
@@ -125,6 +127,14 @@ def group_and_name(
     by_reference = frozenset(names[label] for label in similarity if label in names)
     to_decide += suggestions_for(pictures, merged.labels, names, by_reference, config.merge_similarity)
     return Naming(groups, refused, to_decide)
+
+
+def keep_apart(pictures: Pictures, references: Mapping[str, Embeddings], min_similarity: float) -> Bounds:
+    """Return what must not be united: groups seen side by side, and groups that references of two names claim."""
+    names, numbers = np.unique(np.asarray(pictures.groups), return_inverse=True)
+    claims = name_clusters(centroids(pictures.vectors, numbers), references, min_similarity)
+    claimed = {str(names[number]): match.name for number, match in claims.items()}
+    return bounds_of(pictures.groups, pictures.apart, claimed)
 
 
 def cluster_names(

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.embed import Embeddings
+from models.embed.bounds import Labels
 from models.embed.cluster import NameMatch, centroids
-from models.embed.linkage import BLOCK, Labels
+from models.embed.linkage import BLOCK
 
 Truths = NDArray[np.bool_]
 

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.embed import Embeddings
-from models.embed.linkage import NOISE, Labels, group_means
+from models.embed.bounds import NOISE, Labels
+from models.embed.linkage import group_means
 
 FILE = "suggestions.json"
 LARGEST = 200

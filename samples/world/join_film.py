@@ -33,7 +33,7 @@ def encode(frames, path, hold):
 
 def cut_out(rendered, number, index):
     """Return the RGBA picture of the spec's `index`-th character in a frame, as tight as its mask."""
-    mask = np.asarray(Image.open(rendered / "masks" / f"{number:06d}.png")) == STEP * index
+    mask = np.asarray(Image.open(rendered / "masks" / f"{number:06d}.png").convert("L")) == STEP * index
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     box = (max(0, columns[0] - MARGIN), max(0, rows[0] - MARGIN), columns[-1] + MARGIN, rows[-1] + MARGIN)
     picture = np.asarray(Image.open(rendered / "frames" / f"{number:06d}.png").convert("RGB"))
