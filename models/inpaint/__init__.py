@@ -3,6 +3,7 @@
 | name         | backend                                                              | weights                 |
 |--------------|----------------------------------------------------------------------|-------------------------|
 | `patchmatch` | exemplar-based completion over a pyramid, copies patches of the plate | none; BSD-3 (PyPI)      |
+| `lama`       | big-LaMa, a network that has seen many pictures; TorchScript         | 206 MB, Apache-2.0      |
 
 True pixels come first: `provenance.make_plate` takes what other frames of the shot show and asks a network for what
 is left.
@@ -14,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.backends import Backend, Backends
+from models.weights import WebFile
 
 Image = NDArray[np.uint8]
 Hole = NDArray[np.bool_]
@@ -37,4 +39,19 @@ def _patchmatch() -> Inpainter:
     return PatchMatchInpainter()
 
 
-INPAINTERS: Backends[Inpainter] = Backends("inpainter", {"patchmatch": Backend(_patchmatch)})
+def _lama() -> Inpainter:
+    from models.inpaint.lama import LamaInpainter  # noqa: PLC0415
+
+    return LamaInpainter(BIG_LAMA.path())
+
+
+BIG_LAMA = WebFile(
+    "big-lama.pt",
+    "https://github.com/Sanster/models/releases/download/add_big_lama/big-lama.pt",
+    "344c77bbcb158f17dd143070d1e789f38a66c04202311ae3a258ef66667a9ea9",
+    "Apache-2.0",
+    205.7,
+)
+INPAINTERS: Backends[Inpainter] = Backends(
+    "inpainter", {"patchmatch": Backend(_patchmatch), "lama": Backend(_lama, (BIG_LAMA,))}
+)
