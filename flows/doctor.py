@@ -14,7 +14,7 @@ from data_contracts.project import Project
 from data_contracts.project_file import load_project
 from flows.serving import api_url, is_up
 from models.weights import MissingWeights, Need, fetcher
-from tasks.backends import PLACES, load_backends, named_backends
+from tasks.backends import PLACES, load_backends
 
 CONFLICTS = {"torchvision": "breaks imports beside a CPU build of torch: pip uninstall torchvision"}
 
@@ -58,10 +58,10 @@ def print_doctor(config: Path, *, everything: bool, fetch: bool) -> None:
 def backends_table(project: Project) -> Table:
     """Return all backends with what each needs: its licence, its size, whether it is here, how it comes here."""
     table = Table("key", "backend", "needs", "licence", "MB", "here", "how it comes here", title="all backends")
-    named = named_backends(project)
     for key, place in PLACES.items():
+        named = place.named(project)
         for name, backend in place.backends.items():
-            shown = f"[bold]{name}[/bold] (this project's)" if name in named[key] else name
+            shown = f"[bold]{name}[/bold] (this project's)" if name in named else name
             for need in backend.needs:
                 here = is_here(need)
                 state, command = ("[green]yes[/green]", "") if here else ("[yellow]no[/yellow]", need.command)
@@ -74,19 +74,19 @@ def backends_table(project: Project) -> Table:
 
 def fetch_missing(project: Project) -> None:
     """Fetch the weights that the project's backends lack; packages stay the package manager's."""
-    missing = [need for need in needs_of(project) if fetcher(need) and not is_here(need)]
-    for need in track(missing, "fetching"):
+    missing = [
+        (need, fetch) for need in dict.fromkeys(needs_of(project)) if (fetch := fetcher(need)) and not is_here(need)
+    ]
+    for need, fetch in track(missing, "fetching"):
         print(f"{need.name}, {need.megabytes:g} MB, {need.licence}")
-        fetch = fetcher(need)
-        if fetch is not None:
-            fetch()
+        fetch()
 
 
 def needs_of(project: Project) -> Iterator[Need]:
     """Yield what the project's backends need."""
-    for key, names in named_backends(project).items():
-        for name in names:
-            yield from PLACES[key].backends[name].needs
+    for place in PLACES.values():
+        for name in place.named(project):
+            yield from place.backends[name].needs
 
 
 def is_here(need: Need) -> bool:

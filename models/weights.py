@@ -7,6 +7,7 @@ import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Protocol
@@ -233,5 +234,12 @@ def fetcher(need: Need) -> Callable[[], None] | None:
 
 
 def _sha256(path: Path) -> str:
+    """Return the digest of a file, computed once a process for as long as its size and its time stay the same."""
+    seen = path.stat()
+    return _sha256_as_seen(path, seen.st_size, seen.st_mtime_ns)
+
+
+@lru_cache(maxsize=64)
+def _sha256_as_seen(path: Path, size: int, changed_ns: int) -> str:  # noqa: ARG001
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,6 +1,6 @@
 """The backends that a project names, by the key that names them, and all that there are."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -30,56 +30,66 @@ class Place:
     """A key of a project file that names a backend.
 
     backends: which ones there are.
-    load: the stage's cache, which loads one by its name and what it is `given`.
-    given: what else the project says that the backend is made from.
+    names: what a project has there; None where it names no backend, several where it has a key a LoRA.
+    load: loads one by its name, through the stage's own cache, with what else the project says of it.
     """
 
     backends: Backends[Any]
-    load: Callable[..., object]
-    given: Callable[[Project], tuple[object, ...]] = lambda _: ()
+    names: Callable[[Project], Iterable[str | None]]
+    load: Callable[[str, Project], object]
+
+    def named(self, project: Project) -> list[str]:
+        """Return the names of the backends that the project names here, each once."""
+        return sorted({name for name in self.names(project) if name is not None})
+
+
+def by_name(cache: Callable[[str], object]) -> Callable[[str, Project], object]:
+    """Return the `load` of a backend that is made from its name alone."""
+    return lambda name, _: cache(name)
 
 
 PLACES: dict[str, Place] = {
     "segment_layers.backend": Place(
         SEGMENTERS,
-        segment_layers.segmenter,
-        given=lambda project: (project.segment_layers.detector, project.segment_layers.words),
+        lambda project: [project.segment_layers.backend],
+        lambda _, project: segment_layers.segmenter_of(project.segment_layers),
     ),
-    "segment_layers.detector": Place(DETECTORS, load_detector, given=lambda project: (project.segment_layers.words,)),
-    "inpaint_plates.backend": Place(INPAINTERS, inpaint_plates.inpainter),
-    "cluster_places.embedder": Place(EMBEDDERS, cluster_places.embedder),
-    "identify_characters.embedder": Place(EMBEDDERS, identify_characters.embedder),
-    "estimate_poses.backend": Place(POSE_ESTIMATORS, estimate_poses.estimator),
-    "label_expressions.detector": Place(FACE_DETECTORS, label_expressions.detector),
-    "label_expressions.backend": Place(EXPRESSION_LABELERS, label_expressions.labeler),
-    "evaluate_lora.judge": Place(JUDGES, pictures_job.judge),
-    "compose_loras.judge": Place(JUDGES, pictures_job.judge),
+    "segment_layers.detector": Place(
+        DETECTORS,
+        lambda project: [project.segment_layers.detector],
+        lambda name, project: load_detector(name, project.segment_layers.words),
+    ),
+    "inpaint_plates.backend": Place(
+        INPAINTERS, lambda project: [project.inpaint_plates.backend], by_name(inpaint_plates.inpainter)
+    ),
+    "cluster_places.embedder": Place(
+        EMBEDDERS, lambda project: [project.cluster_places.embedder], by_name(cluster_places.embedder)
+    ),
+    "identify_characters.embedder": Place(
+        EMBEDDERS, lambda project: [project.identify_characters.embedder], by_name(identify_characters.embedder)
+    ),
+    "estimate_poses.backend": Place(
+        POSE_ESTIMATORS, lambda project: [project.estimate_poses.backend], by_name(estimate_poses.estimator)
+    ),
+    "label_expressions.detector": Place(
+        FACE_DETECTORS, lambda project: [project.label_expressions.detector], by_name(label_expressions.detector)
+    ),
+    "label_expressions.backend": Place(
+        EXPRESSION_LABELERS, lambda project: [project.label_expressions.backend], by_name(label_expressions.labeler)
+    ),
+    "evaluate_lora.judge": Place(
+        JUDGES, lambda project: [plan.evaluate.judge for plan in project.loras.values()], by_name(pictures_job.judge)
+    ),
+    "compose_loras.judge": Place(JUDGES, lambda project: [project.compose_loras.judge], by_name(pictures_job.judge)),
 }
 """Backends are loaded once a process, through the stages' own caches."""
-
-
-def named_backends(project: Project) -> dict[str, list[str]]:
-    """Return which backends the project names, by the key of PLACES."""
-    named: dict[str, list[str | None]] = {
-        "segment_layers.backend": [project.segment_layers.backend],
-        "segment_layers.detector": [project.segment_layers.detector],
-        "inpaint_plates.backend": [project.inpaint_plates.backend],
-        "cluster_places.embedder": [project.cluster_places.embedder],
-        "identify_characters.embedder": [project.identify_characters.embedder],
-        "estimate_poses.backend": [project.estimate_poses.backend],
-        "label_expressions.detector": [project.label_expressions.detector],
-        "label_expressions.backend": [project.label_expressions.backend],
-        "evaluate_lora.judge": [plan.evaluate.judge for plan in project.loras.values()],
-        "compose_loras.judge": [project.compose_loras.judge],
-    }
-    return {key: sorted({name for name in names if name is not None}) for key, names in named.items()}
 
 
 def load_backends(project: Project) -> dict[str, Callable[[], object]]:
     """Return what loads each backend that the project names, by its key and, where several are named, its name."""
     loaders: dict[str, Callable[[], object]] = {}
-    for key, names in named_backends(project).items():
-        place = PLACES[key]
+    for key, place in PLACES.items():
+        names = place.named(project)
         for name in names:
-            loaders[key if len(names) == 1 else f"{key} {name}"] = partial(place.load, name, *place.given(project))
+            loaders[key if len(names) == 1 else f"{key} {name}"] = partial(place.load, name, project)
     return loaders

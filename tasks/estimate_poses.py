@@ -9,8 +9,8 @@ from data_contracts.records import Frame, Layer, Pose, Rejected
 from data_contracts.stages import EstimatePosesConfig
 from models.framing import as_floats
 from models.pictures import read_grey, read_rgb
-from models.pose import POSE_ESTIMATORS, Keypoints, isolate
-from models.pose.actions import TimedPose, label_actions
+from models.pose import POSE_ESTIMATORS, isolate
+from models.pose.actions import TimedPose, label_actions, middle_row
 from models.pose.skeleton import is_full_body, shot_size, view_of
 from models.sheets import poses_sheet
 from tasks.stage import stage
@@ -18,7 +18,7 @@ from tasks.stage import stage
 estimator = lru_cache(maxsize=1)(POSE_ESTIMATORS.load)
 
 
-@stage(Pose, version=1, by="shot", sheet=poses_sheet)
+@stage(Pose, version=2, by="shot", sheet=poses_sheet)
 def estimate_poses(
     out: Path,  # noqa: ARG001
     layers: Dataset[Layer],
@@ -27,14 +27,9 @@ def estimate_poses(
 ) -> Iterator[Pose | Rejected]:
     """Yield the pose of each layer; actions are read off whole tracks."""
     for track in layers.groups("track").values():
-        keypoints = [keypoints_of(layer, layers, frames, config.backend) for layer in track]
-        timed = [
-            TimedPose(layer.time_s, points, as_floats(layer.box))
-            for layer, points in zip(track, keypoints, strict=True)
-        ]
-        for layer, points, action in zip(track, keypoints, label_actions(timed), strict=True):
-            frame = frames.by_id[layer.frame_id]
-            box = as_floats(layer.box)
+        poses = [timed_pose(layer, layers, frames, config.backend) for layer in track]
+        for layer, pose, action in zip(track, poses, label_actions(poses), strict=True):
+            frame, points, box = frames.by_id[layer.frame_id], pose.keypoints, pose.box
             yield Pose(
                 id=f"{layer.id}:pose",
                 **layer.moment(),
@@ -48,8 +43,9 @@ def estimate_poses(
             )
 
 
-def keypoints_of(layer: Layer, layers: Dataset[Layer], frames: Dataset[Frame], backend: str) -> Keypoints:
-    """Return the `(17, 3)` keypoints of one layer, seen alone."""
-    picture = read_rgb(frames.path(frames.by_id[layer.frame_id].image))
-    alone = isolate(picture, read_grey(layers.path(layer.mask)))
-    return estimator(backend).estimate(alone, as_floats(layer.box))
+def timed_pose(layer: Layer, layers: Dataset[Layer], frames: Dataset[Frame], backend: str) -> TimedPose:
+    """Return the pose of one layer, seen alone."""
+    picture, alpha = read_rgb(frames.path(frames.by_id[layer.frame_id].image)), read_grey(layers.path(layer.mask))
+    box = as_floats(layer.box)
+    keypoints = estimator(backend).estimate(isolate(picture, alpha), box)
+    return TimedPose(layer.time_s, keypoints, box, middle_row(alpha))

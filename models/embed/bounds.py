@@ -73,7 +73,8 @@ def without_strangers(fragments: Labels, bounds: Bounds) -> Labels:
     pairs = strangers(numbers, own)
     mixed = np.zeros(numbers.max(initial=-1) + 1, dtype=bool)
     mixed[pairs[pairs[:, 0] == pairs[:, 1], 0]] = True
-    mixed |= camps_of(numbers, own, least=False) != camps_of(numbers, own, least=True)
+    lowest, highest = camps_of(numbers, own)
+    mixed |= lowest != highest
     keys = np.stack([numbers, np.where(mixed[numbers], own.groups, NOBODY)], axis=1)
     _, parts = np.unique(keys, axis=0, return_inverse=True)
     apart = fragments.copy()
@@ -81,11 +82,12 @@ def without_strangers(fragments: Labels, bounds: Bounds) -> Labels:
     return apart
 
 
-def camps_of(fragments: Labels, bounds: Bounds, *, least: bool = False) -> Labels:
-    """Return the camp `(f,)` of each fragment 0..f-1, -1 for none; of several the last, or the first if `least`."""
-    found = np.full(int(fragments.max(initial=-1)) + 1, NOBODY, dtype=np.int64)
+def camps_of(fragments: Labels, bounds: Bounds) -> tuple[Labels, Labels]:
+    """Return the lowest and the highest camp `(f,)` of each fragment 0..f-1; -1 for one that holds none."""
     camps = bounds.camps[bounds.groups]
-    rows = np.flatnonzero(camps != NOBODY)
-    order = rows[np.argsort(camps[rows], kind="stable")]
-    found[fragments[order[::-1] if least else order]] = camps[order[::-1] if least else order]
-    return found
+    held = camps != NOBODY
+    highest = np.full(int(fragments.max(initial=-1)) + 1, NOBODY, dtype=np.int64)
+    np.maximum.at(highest, fragments[held], camps[held])
+    lowest = highest.copy()
+    np.minimum.at(lowest, fragments[held], camps[held])
+    return lowest, highest

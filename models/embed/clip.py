@@ -12,10 +12,8 @@ import numpy as np
 from transformers import CLIPVisionModelWithProjection
 
 from models.embed import Embeddings, Image
-from models.embed.transformer import Input, embed_pictures, load_network
-
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-DEVIATION = (0.26862954, 0.26130258, 0.27577711)
+from models.embed.transformer import Input, embed_pictures, load_embedder
+from models.normalise import CLIP
 
 
 class CLIPVision:
@@ -23,8 +21,8 @@ class CLIPVision:
 
     def __init__(self, folder: Path) -> None:
         """Load the picture half from a folder of `config.json` and `model.safetensors`."""
-        self._network = load_network(CLIPVisionModelWithProjection, folder)
-        self._input = Input(self._network.config.image_size, MEAN, DEVIATION)
+        self._network = load_embedder(CLIPVisionModelWithProjection, folder)
+        self._input = Input(self._network.config.image_size, CLIP)
 
     def embed(self, images: Sequence[Image]) -> Embeddings:
         """Return `(n, d)` float32 rows of length one."""

@@ -57,12 +57,11 @@ def cluster(embeddings: Embeddings, rules: ClusterRules | None = None, bounds: B
     the cluster they resemble, or stay noise. What `bounds` keep apart is never united. The same rows give the same
     labels.
     """
-    rules = rules or ClusterRules()
+    rules, bounds = rules or ClusterRules(), bounds or Bounds.none(len(embeddings))
     if len(embeddings) == 0:
         return Clustering(np.zeros(0, dtype=np.int64), np.zeros(0))
     fragments, probabilities = dense_fragments(embeddings, rules)
-    fragments = without_loose(embeddings, fragments, rules.merge_similarity)
-    fragments = fragments if bounds is None else without_strangers(fragments, bounds)
+    fragments = without_strangers(without_loose(embeddings, fragments, rules.merge_similarity), bounds)
     labels = unite(embeddings, fragments, rules.merge_similarity, bounds)
     labels = by_size(labels, min(rules.min_cluster_size, len(labels)))
     means = centroids(embeddings, labels)

@@ -11,11 +11,12 @@ import numpy as np
 from transformers import Dinov2Model
 
 from models.embed import Embeddings, Image
-from models.embed.transformer import Input, embed_pictures, load_network
+from models.embed.transformer import Input, embed_pictures, load_embedder
+from models.normalise import IMAGENET
 
 SIDE = 224
 """Pixels; 16 patches of 14. The position embeddings, made for 518, are interpolated."""
-IMAGENET = Input(SIDE, mean=(0.485, 0.456, 0.406), deviation=(0.229, 0.224, 0.225))
+INPUT = Input(SIDE, IMAGENET)
 
 
 class DINOv2:
@@ -23,10 +24,10 @@ class DINOv2:
 
     def __init__(self, folder: Path) -> None:
         """Load the network from a folder of `config.json` and `model.safetensors`."""
-        self._network = load_network(Dinov2Model, folder)
+        self._network = load_embedder(Dinov2Model, folder)
 
     def embed(self, images: Sequence[Image]) -> Embeddings:
         """Return `(n, d)` float32 rows of length one."""
         if not images:
             return np.zeros((0, self._network.config.hidden_size), dtype=np.float32)
-        return embed_pictures(self._network, images, IMAGENET, lambda answer: answer.pooler_output)
+        return embed_pictures(self._network, images, INPUT, lambda answer: answer.pooler_output)

@@ -66,7 +66,7 @@ def unite(embeddings: Embeddings, fragments: Labels, min_similarity: float, boun
     names, numbered = np.unique(numbered, return_inverse=True)
     means, sizes = group_means(embeddings, numbered)
     count = len(names)
-    camps, apart = camps_of(numbered, bounds), strangers(numbered, bounds)
+    (_, camps), apart = camps_of(numbered, bounds), strangers(numbered, bounds)
     groups = Groups(means, sizes, np.arange(count), np.full(count, -1), np.zeros(count, np.float32), camps)
     owner = np.arange(count)
     while len(groups.name) > 1:

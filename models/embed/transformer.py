@@ -7,50 +7,33 @@ from typing import Any
 
 import numpy as np
 import torch
-import transformers
 from PIL import Image as PillowImage
 from PIL import ImageOps
 
 from models.embed import Embeddings, Image, unit_rows
-from models.weights import MissingWeights
+from models.normalise import ColourScale, normalise_picture
+from models.transformers_network import gpu_or_cpu, load_network
 
 BATCH = 32
-Triple = tuple[float, float, float]
 
 
 @dataclass(frozen=True)
 class Input:
-    """What a network takes: squares of `side` pixels; RGB 0..1 less `mean`, over `deviation`."""
+    """What a network takes: squares of `side` pixels in the colours of `scale`."""
 
     side: int
-    mean: Triple
-    deviation: Triple
+    scale: ColourScale
 
 
-def load_network(kind: Any, folder: Path) -> Any:  # noqa: ANN401  transformers' classes carry no types
-    """Return the network of transformers' class `kind` from a folder of `config.json` and `model.safetensors`.
-
-    It is in half precision where there is a GPU. Of a file with more networks only this one's tensors are read.
+def load_embedder(kind: Any, folder: Path) -> Any:  # noqa: ANN401  transformers' classes carry no types
+    """Return the network of transformers' class `kind` from `folder`, in half precision where there is a GPU.
 
     Raises:
-        MissingWeights: the file lacks tensors of the network; transformers itself would make them up.
+        MissingWeights: the file lacks tensors of the network.
     """
-    transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    cuda = torch.cuda.is_available()
-    network, found = kind.from_pretrained(
-        folder,
-        dtype=torch.float16 if cuda else torch.float32,
-        local_files_only=True,
-        use_safetensors=True,
-        output_loading_info=True,
-    )
-    if missing := sorted(found["missing_keys"]):
-        message = (
-            f"model.safetensors in {folder.name} lacks {len(missing)} tensors of {kind.__name__}, such as "
-            f"{missing[0]}: it is another model or damaged; delete the folder and fetch it again"
-        )
-        raise MissingWeights(message)
-    return network.eval().to("cuda" if cuda else "cpu")
+    device = gpu_or_cpu()
+    half = device.type == "cuda"
+    return load_network(kind, folder, dtype=torch.float16 if half else torch.float32, device=device)
 
 
 def embed_pictures(
@@ -80,9 +63,7 @@ def to_input(image: Image, wanted: Input) -> Embeddings:
     The whole picture is seen, padded to a square: a centre crop, as these networks were evaluated with, would cut
     the head and the feet off a standing character. The padding is the network's mean colour, which is zero to it.
     """
-    colour = tuple(round(255 * value) for value in wanted.mean)
+    colour = tuple(round(255 * value) for value in wanted.scale.mean)
     size = (wanted.side, wanted.side)
     square = ImageOps.pad(PillowImage.fromarray(image), size, PillowImage.Resampling.BICUBIC, color=colour)
-    scaled = np.asarray(square, dtype=np.float32) / 255.0
-    normal = (scaled - np.array(wanted.mean, np.float32)) / np.array(wanted.deviation, np.float32)
-    return np.ascontiguousarray(normal.transpose(2, 0, 1), dtype=np.float32)
+    return normalise_picture(np.asarray(square), wanted.scale)

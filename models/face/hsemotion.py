@@ -10,13 +10,12 @@ import numpy as np
 
 from models.face import Expression, ExpressionGuess, Face, Image
 from models.face.tflite_network import square_crop
+from models.normalise import IMAGENET, normalise_picture
 from models.onnx_network import Floats, OnnxNetwork
 
 INPUT_SIZE = 224
 CROP_SCALE = 1.3
 """Side of the crop in sides of the face's box: the faces it was taught by have forehead and chin."""
-MEAN = np.array([0.485, 0.456, 0.406], np.float32)
-DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
 CLASSES: tuple[Expression, ...] = (
     "angry",
     "unknown",
@@ -69,5 +68,4 @@ def picture_of(image: Image, face: Face) -> Floats:
     x0, y0, x1, y1 = face.box
     side = CROP_SCALE * max(x1 - x0, y1 - y0, 1.0)
     crop = square_crop(image, ((x0 + x1) / 2, (y0 + y1) / 2), side, INPUT_SIZE)
-    normal = (crop.astype(np.float32) / 255.0 - MEAN) / DEVIATION
-    return np.ascontiguousarray(normal.transpose(2, 0, 1)[None])
+    return normalise_picture(crop, IMAGENET)[None]

@@ -12,23 +12,27 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from models.pose import Box, Keypoints
+from models.pose import Box, Image, Keypoints
 from models.pose.skeleton import ANKLES, HIPS, KNEES, LEGS, MIN_CONFIDENCE, confidence_of, midpoint, normalise
 
 Action = Literal["running", "jumping", "walking", "standing", "waving", "sitting", "unknown"]
 ACTIONS: tuple[Action, ...] = get_args(Action)
 Numbers = NDArray[np.float64]
 IN_STEP = 0.6
-"""Correlation above which soles and hips rise together."""
+"""Correlation above which two parts of a body rise together."""
 
 
 @dataclass(frozen=True)
 class TimedPose:
-    """A pose of a track: seconds into the film, `(17, 3)` keypoints, and the character's box, all in frame pixels."""
+    """A pose of a track: seconds into the film, `(17, 3)` keypoints, the character's box, its mask's `middle_row`.
+
+    All but the time are in frame pixels.
+    """
 
     time_s: float
     keypoints: Keypoints
     box: Box
+    middle: float
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,7 @@ class ActionRules:
     """Fewer trusted poses in a window say nothing about motion."""
     min_leg_confidence: float = MIN_CONFIDENCE
     jump_rise: float = 0.1
-    """How far the soles leave the ground, in box heights; a runner's lowest foot bobs by half of that."""
+    """How far a body leaves the ground, in box heights; a runner's lowest foot bobs by half of that."""
     together: float = 0.2
     """Two feet at heights closer than this rise together: a jump or a stand, not a stride."""
     high_heel: float = 0.2
@@ -82,6 +86,8 @@ class Limbs:
     lower_wrist: Numbers
     sole: Numbers  # lower edge of the box, box heights, y down
     hips: Numbers  # likewise
+    feet: Numbers  # the lower ankle, likewise
+    middle: Numbers  # of the mask, likewise
 
     def window(self, at: int, half_s: float) -> "Limbs":
         """Return the trusted poses at most `half_s` seconds from pose `at`."""
@@ -127,7 +133,22 @@ def read_limbs(track: Sequence[TimedPose], rules: ActionRules) -> Limbs:
         lower_wrist=wrists[0],
         sole=np.array([pose.box[3] for pose in track]) / heights.mean(),
         hips=np.array([float(midpoint(pose.keypoints, HIPS)[1]) for pose in track]) / heights.mean(),
+        feet=np.array([float(pose.keypoints[list(ANKLES), 1].max()) for pose in track]) / heights.mean(),
+        middle=np.array([pose.middle for pose in track]) / heights.mean(),
     )
+
+
+def middle_row(alpha: Image) -> float:
+    """Return the mean row of a mask `(H, W)` uint8, each pixel by its weight; unlike an edge, no sliver moves it.
+
+    Raises:
+        ValueError: the mask is empty.
+    """
+    weights = alpha.sum(axis=1, dtype=np.float64)
+    if weights.sum() == 0:
+        message = f"a mask of {alpha.shape[1]}x{alpha.shape[0]} is empty, so it has no middle: give a layer's own mask"
+        raise ValueError(message)
+    return float(weights @ np.arange(len(weights)) / weights.sum())
 
 
 def joint_angle(points: Numbers, joints: tuple[int, int, int]) -> Numbers:
@@ -174,14 +195,24 @@ def second(values: Numbers, *, largest: bool = False) -> float:
 
 
 def rise(limbs: Limbs) -> float:
-    """Return how far soles and hips leave, together, the straight line of a moving or zooming camera, in box heights.
+    """Return how far a body leaves, as a whole, the straight line of a moving or zooming camera, in box heights.
 
-    Soles alone also rise when a mask loses a foot, hips alone when a pose is misread.
+    The mask and the skeleton must both say so: soles alone also rise when a mask loses a foot, hips alone when a pose
+    is misread. Where the mask's lower edge is not the soles', since a post or a shadow is in the mask too, its middle
+    and the skeleton's feet tell; the middle alone would also rise when somebody gets up.
     """
-    soles, hips = detrended(limbs.time_s, limbs.sole), detrended(limbs.time_s, limbs.hips)
-    lengths = max(float(np.linalg.norm(soles) * np.linalg.norm(hips)), 1e-9)
-    together = float(soles @ hips) / lengths
-    return float(np.ptp(soles)) if together >= IN_STEP else 0.0
+    parts = (limbs.sole, limbs.hips, limbs.feet, limbs.middle)
+    soles, hips, feet, middle = (detrended(limbs.time_s, part) for part in parts)
+    found = float(np.ptp(soles)) if in_step(soles, hips) else 0.0
+    if in_step(middle, hips) and in_step(feet, hips):
+        found = max(found, min(float(np.ptp(middle)), float(np.ptp(feet))))
+    return found
+
+
+def in_step(one: Numbers, other: Numbers) -> bool:
+    """Whether two paths, each without its straight line, rise and fall together."""
+    lengths = max(float(np.linalg.norm(one) * np.linalg.norm(other)), 1e-9)
+    return float(one @ other) / lengths >= IN_STEP
 
 
 def detrended(time_s: Numbers, values: Numbers) -> Numbers:

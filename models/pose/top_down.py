@@ -10,14 +10,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models.normalise import IMAGENET, normalise_picture
 from models.pose import Box, Image, Keypoints
 
 Floats = NDArray[np.float32]
 INPUT_WIDTH, INPUT_HEIGHT = 192, 256
 PADDING = 1.25
-IMAGENET_MEAN = np.array([123.675, 116.28, 103.53], np.float32)
-IMAGENET_STD = np.array([58.395, 57.12, 57.375], np.float32)
-"""Of RGB in 0..255; the means and deviations of ImageNet that torchvision made customary."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +44,7 @@ class Crop:
     def read(self, image: Image) -> Floats:
         """Return the normalised window of an `(H, W, 3)` RGB uint8 frame as a batch `(1, 3, 256, 192)`."""
         window = cv2.warpAffine(image, self.matrix, (INPUT_WIDTH, INPUT_HEIGHT), flags=cv2.INTER_LINEAR)
-        normal = (window.astype(np.float32) - IMAGENET_MEAN) / IMAGENET_STD
-        return np.ascontiguousarray(normal.transpose(2, 0, 1)[None])
+        return normalise_picture(np.asarray(window, np.uint8), IMAGENET)[None]
 
     def to_frame(self, points: NDArray[np.floating], confidence: NDArray[np.floating]) -> Keypoints:
         """Return `(17, 3)` keypoints in frame pixels from `(17, 2)` input pixels and confidences, cut to 0..1."""

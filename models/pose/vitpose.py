@@ -6,7 +6,6 @@ refined as in Zhang et al., "Distribution-Aware Coordinate Representation for Hu
 """
 
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -16,7 +15,7 @@ from transformers import VitPoseForPoseEstimation
 
 from models.pose import COCO_KEYPOINTS, Box, Image, Keypoints
 from models.pose.top_down import INPUT_HEIGHT, INPUT_WIDTH, Floats, crop_around
-from models.weights import MissingWeights
+from models.transformers_network import load_network
 
 SPAN = (INPUT_WIDTH - 1.0, INPUT_HEIGHT - 1.0)
 BLUR_CELLS, BLUR_SIGMA = 11, 0.8
@@ -37,20 +36,11 @@ class VitPose:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._device = "cuda" if torch.cuda.is_available() else "cpu"
-        loaded: Any = VitPoseForPoseEstimation.from_pretrained(
-            folder, dtype=torch.float32, local_files_only=True, use_safetensors=True, output_loading_info=True
-        )
-        network, found = loaded
-        if missing := sorted(found["missing_keys"]):  # transformers itself would make them up
-            message = f"model.safetensors in {folder.name} lacks {len(missing)} tensors of a ViTPose, such as "
-            message += f"{missing[0]}: it is another model or damaged; delete the folder and fetch it again"
-            raise MissingWeights(message)
-        if network.config.num_labels != len(COCO_KEYPOINTS):
-            message = f"{folder.name} is a ViTPose of {network.config.num_labels} keypoints, not of COCO's "
+        self._network = load_network(VitPoseForPoseEstimation, folder)
+        if self._network.config.num_labels != len(COCO_KEYPOINTS):
+            message = f"{folder.name} is a ViTPose of {self._network.config.num_labels} keypoints, not of COCO's "
             message += f"{len(COCO_KEYPOINTS)}: take one of them, such as vitpose-base-simple"
             raise ValueError(message)
-        self._network = network.eval().to(self._device)
 
     def estimate(self, image: Image, box: Box) -> Keypoints:
         """Return `(17, 3)` COCO keypoints of the character in `box`: x, y in frame pixels, confidence 0..1.
@@ -60,7 +50,7 @@ class VitPose:
         """
         crop = crop_around(box, SPAN)
         with torch.inference_mode():
-            answer = self._network(torch.from_numpy(crop.read(image)).to(self._device))
+            answer = self._network(torch.from_numpy(crop.read(image)).to(self._network.device))
         heat = answer.heatmaps[0].float().cpu().numpy()  # (17, 64, 48)
         rows, columns = heat.shape[1:]
         cells = np.array([SPAN[0] / (columns - 1), SPAN[1] / (rows - 1)])

@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from models.segment import TrackMask
 from models.segment.boxes import Box
 from models.segment.instances import FAINTEST
+from models.segment.stability import stability
 
 MIN_KEPT = 0.2  # of a mask: who keeps less of his own than this is another's double
 MIN_MEETING = 0.005  # of the smaller mask: less overlap says nothing about who is in front
 SCRAP_SHARE = 0.04  # of the largest part: less is a speck, not an arm behind a railing
 EDGE_SHARE = 0.014  # of the height: how far a soft edge may reach
-STABLE = 1.0  # of logit, up and down
 
 Solid = NDArray[np.bool_]
 
@@ -38,12 +38,8 @@ class Sighting:
 
     @property
     def score(self) -> float:
-        """Presence times stability, 0..1: the IoU of the mask drawn a little tighter with it drawn a little wider.
-
-        Kirillov et al., "Segment Anything", arXiv 2304.02643, section 5, with an offset of 1.
-        """
-        wide = (self.logits > -STABLE).sum()
-        return float(self.presence * (self.logits > STABLE).sum() / max(1, wide))
+        """Presence times stability of the mask, 0..1."""
+        return float(self.presence * stability(self.logits))
 
     def box(self, size: tuple[int, int]) -> Box:
         """Return the tight box of the mask in pixels of a frame of `size` (height, width); all 0 where unseen."""

@@ -5,18 +5,24 @@ Ravi et al., "SAM 2: Segment Anything in Images and Videos", 2024, arXiv 2408.00
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-import transformers.utils.logging
 from numpy.typing import NDArray
 from transformers import Sam2VideoModel
 
+from models.normalise import IMAGENET
 from models.segment import Image
-from models.segment.pixels import IMAGENET, to_pixels
+from models.segment.pixels import to_pixels
+from models.transformers_network import gpu_or_cpu, load_network
 
 Features = dict[str, list[torch.Tensor]]
+POSITIONS = (
+    "prompt_encoder.shared_embedding.positional_embedding",
+    "shared_image_embedding.positional_embedding",
+)
+"""One tensor under two names. Older releases of transformers tied and saved it once; since they no longer tie it, a
+file with one of the two would leave the other to chance."""
 
 
 @dataclass(frozen=True)
@@ -36,17 +42,16 @@ class Sam2Network:
     """The network in `folder`: float32 on a CPU, half precision on a GPU. The same frames give the same numbers.
 
     device: "cpu" or "cuda"; None for the GPU where there is one.
+
+    Raises:
+        MissingWeights: the file lacks tensors of the network.
     """
 
     def __init__(self, folder: Path, device: str | None = None) -> None:
-        transformers.utils.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-        self.device = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        self.device = torch.device(device) if device else gpu_or_cpu()
         self.dtype = _precision(self.device)
-        loaded: Any = Sam2VideoModel.from_pretrained(
-            folder, dtype=self.dtype, local_files_only=True, use_safetensors=True
-        )
-        self.model = loaded.eval().to(self.device)
-        self.side = int(loaded.config.image_size)
+        self.model = load_network(Sam2VideoModel, folder, dtype=self.dtype, device=self.device, twins=[POSITIONS])
+        self.side = int(self.model.config.image_size)
         self._positions: list[torch.Tensor] | None = None
 
     def pixels(self, frame: Image) -> torch.Tensor:

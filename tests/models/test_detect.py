@@ -7,17 +7,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import GroundingDinoImageProcessorPil
 
+from models.normalise import IMAGENET
 from models.segment.boxes import box_iou, clip_box, suppress
 from models.segment.detect import DETECTORS
 from models.segment.detect.automatic import AutomaticMasks, grid, may_be_character, scored, wholes
 from models.segment.detect.grounding_dino import LONGEST, SHORTEST, GroundingDino
 from models.segment.detect.owlv2 import Owlv2
 from models.segment.detect.reading import MIN_SHARE, read_boxes
-from models.segment.pixels import IMAGENET, fit, to_pixels
+from models.segment.pixels import fit, to_pixels
 from models.segment.sam2_network import PointMasks, Sam2Network
 from models.weights import MissingWeights
-from tests.models.sample_film import FILM, frames
+from tests.models.sample_film import frames
 from tests.models.tiny_networks import save_grounding_dino, save_owlv2, save_sam2
+from tests.models.true_masks import GIA, LUCA, pair_masks
 
 WORDS = ("a boy", " An animal")
 SIZE = (288, 512)
@@ -129,7 +131,7 @@ def test_missing_weights_are_named_with_the_command_that_fetches_them(name, tmp_
 def test_automatic_masks_of_a_random_network_are_boxes_of_the_frame(tmp_path, picture, monkeypatch):
     monkeypatch.setattr("models.segment.detect.automatic.MIN_QUALITY", -9.0)
     monkeypatch.setattr("models.segment.detect.automatic.MIN_STABILITY", 0.0)
-    monkeypatch.setattr("models.segment.detect.automatic.STABLE", 0.0)
+    monkeypatch.setattr("models.segment.stability.OFFSET", 0.0)
     automatic = AutomaticMasks(Sam2Network(save_sam2(tmp_path)), points_per_side=3)
     found = automatic.detect(picture)
     assert found
@@ -153,14 +155,8 @@ def test_unsure_and_unstable_masks_score_nothing():
     assert scores[1:].tolist() == [0, 0]
 
 
-def true_masks(number):
-    mask = cv2.imread(str(FILM / "masks" / f"{number:06d}.png"), cv2.IMREAD_GRAYSCALE)
-    return mask == 20, mask == 40
-
-
 def test_true_characters_may_be_characters_and_the_set_may_not():
-    number = next(iter(frames(4)))
-    luca, gia = true_masks(number)
+    luca, gia = (pair_masks()[0][value] for value in (LUCA, GIA))
     assert may_be_character(luca)
     assert may_be_character(gia)
     assert not may_be_character(~(luca | gia))
@@ -171,7 +167,7 @@ def test_true_characters_may_be_characters_and_the_set_may_not():
 
 
 def test_heads_and_second_looks_belong_to_the_whole_character():
-    luca, gia = true_masks(next(iter(frames(4))))
+    luca, gia = (pair_masks()[0][value] for value in (LUCA, GIA))
     top = np.flatnonzero(luca.any(axis=1))[0]
     head = luca & (np.arange(288)[:, None] < top + 40)
     again = cv2.erode(luca.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0

@@ -15,8 +15,9 @@ from transformers import (
 )
 
 from models.embed.clip import CLIPVision
-from models.embed.dinov2 import IMAGENET, DINOv2
+from models.embed.dinov2 import INPUT, DINOv2
 from models.embed.transformer import BATCH, Input, to_input
+from models.normalise import ColourScale
 from models.weights import MissingWeights
 
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 56, "patch_size": 14}
@@ -62,7 +63,7 @@ def test_rows_are_unit_vectors_and_a_batch_changes_nothing(kind, name, width, fo
 def test_dinov2_answers_its_class_token(folders, pictures):
     network = Dinov2Model.from_pretrained(folders["dinov2"]).eval()
     with torch.inference_mode():
-        pixels = torch.from_numpy(np.stack([to_input(picture, IMAGENET) for picture in pictures]))
+        pixels = torch.from_numpy(np.stack([to_input(picture, INPUT) for picture in pictures]))
         token = network(pixel_values=pixels).last_hidden_state[:, 0].numpy()
     expected = token / np.linalg.norm(token, axis=1, keepdims=True)
     assert np.allclose(DINOv2(folders["dinov2"]).embed(pictures), expected, atol=1e-5)
@@ -88,7 +89,7 @@ def test_another_networks_weights_are_refused_and_not_made_up(folders):
 
 
 def test_the_whole_character_is_seen():
-    wanted = Input(56, mean=(0.5, 0.25, 0.75), deviation=(0.5, 0.5, 0.25))
+    wanted = Input(56, ColourScale(mean=(0.5, 0.25, 0.75), deviation=(0.5, 0.5, 0.25)))
     standing = np.zeros((100, 50, 3), np.uint8)
     standing[:5], standing[-5:] = 255, 255  # head and feet, which a centre crop would lose
     pixels = to_input(standing, wanted)

@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.face import EXPRESSION_LABELERS, EXPRESSIONS, Face
-from models.face.hsemotion import CLASSES, DEVIATION, MEAN, HsEmotion, picture_of
+from models.face.hsemotion import CLASSES, HsEmotion, picture_of
+from models.normalise import IMAGENET
 from models.weights import FOLDER_VARIABLE, MissingWeights
 from tests.models.onnx_models import known_network, random_network
 
@@ -46,7 +47,7 @@ def test_the_picture_is_the_face_with_a_margin_in_rgb():
     picture = picture_of(image, FACE)
     assert picture.shape == (1, 3, 224, 224)
     assert picture.dtype == np.float32
-    expected = (np.array([200, 100, 50]) / 255 - MEAN) / DEVIATION
+    expected = (np.array([200, 100, 50]) / 255 - IMAGENET.mean) / IMAGENET.deviation
     np.testing.assert_allclose(picture[0, :, 100, 100], expected, rtol=1e-5)
 
 

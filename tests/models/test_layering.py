@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from models.segment.layering import Sighting, depth_order, layer_frame, main_parts, share_pixels
+from models.segment.stability import stability
 from tests.models.true_masks import GIA, LUCA, SIZE, pair_masks, sighting
 
 
@@ -44,6 +45,19 @@ def test_alphas_sum_to_at_most_one_where_somebody_is(seed, count):
     assert ((alpha >= 128).sum(axis=0) == (probability.max(axis=0) >= 127.5 / 255)).all()
     others = np.where(np.arange(count)[:, None, None] == owner, 0, alpha)
     assert (others.max(axis=0) + best <= 256).all()
+
+
+@given(st.integers(0, 10_000))
+def test_a_mask_is_as_stable_as_its_edge_is_steep(seed):
+    masks = np.stack([one.logits for one in logits(seed, 3)])
+    found = stability(masks)
+    assert found.shape == (3,)
+    assert ((found >= 0) & (found <= 1)).all()
+    assert (stability(4 * masks) >= found).all()
+    assert found.tolist() == [float(stability(mask)) for mask in masks]
+    assert stability(np.full((5, 6), -9, np.float32)) == 0
+    for mask, stable in zip(masks, found, strict=True):
+        assert Sighting(mask, 0.5).score == pytest.approx(stable / 2)
 
 
 def test_true_masks_come_back_as_they_were(pair):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from data_contracts.dataset import Dataset
 from data_contracts.records import Identity, Layer, Place, Plate, Rejected
 from data_contracts.stages import ClusterPlacesConfig, IdentifyCharactersConfig
-from models.embed.bounds import NOISE, bounds_of, without_strangers
+from models.embed.bounds import NOBODY, NOISE, Bounds, bounds_of, camps_of, without_strangers
 from models.embed.linkage import unite
 from models.embed.naming import Pictures, group_and_name
 from models.embed.purity import is_nearest_to_own, purities
@@ -123,6 +123,17 @@ def test_what_is_bound_apart_is_in_no_cluster_together(seed, apart, claims):
     for together in members.values():
         assert not any({f"t{a}", f"t{b}"} <= together for a, b in apart)
         assert len({claims[a] for a in claims if f"t{a}" in together}) <= 1
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 3)), max_size=30), st.lists(st.integers(-1, 2), min_size=4))
+def test_a_fragments_camps_are_those_of_its_groups(rows, camps):
+    fragments, groups = (np.array([row[place] for row in rows], dtype=np.int64) for place in (0, 1))
+    bounds = Bounds(groups, np.zeros((0, 2), dtype=np.int64), np.array(camps, dtype=np.int64))
+    lowest, highest = camps_of(fragments, bounds)
+    assert len(lowest) == len(highest) == max((row[0] for row in rows), default=-1) + 1
+    for fragment, found in enumerate(zip(lowest.tolist(), highest.tolist(), strict=True)):
+        held = {camps[group] for own, group in rows if own == fragment} - {NOBODY} or {NOBODY}
+        assert found == (min(held), max(held))
 
 
 @settings(max_examples=50, deadline=None)

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from models.normalise import IMAGENET
 from models.pose import POSE_ESTIMATORS, RTMPOSE_M
 from models.pose.rtmpose import RtmPose, decode
-from models.pose.top_down import IMAGENET_MEAN, IMAGENET_STD, INPUT_HEIGHT, INPUT_WIDTH, crop_around
+from models.pose.top_down import INPUT_HEIGHT, INPUT_WIDTH, crop_around
 from models.weights import FOLDER_VARIABLE, MissingWeights
 from models.zipped_file import ZippedFile
 from tests.models.onnx_models import known_network, random_network
@@ -65,7 +66,7 @@ def test_the_crop_reads_the_pixels_that_it_maps_points_to():
     image[120, 300] = (255, 128, 64)
     crop = crop_around((200, 40, 360, 240))
     x, y = np.rint(crop.matrix @ [300, 120, 1]).astype(int)
-    pixel = crop.read(image)[0, :, y, x] * IMAGENET_STD + IMAGENET_MEAN
+    pixel = 255 * (crop.read(image)[0, :, y, x] * IMAGENET.deviation + IMAGENET.mean)
     assert pixel[0] > pixel[1] > pixel[2] > 10  # red first: the network reads RGB
     assert crop.read(image).shape == (1, 3, 256, 192)
 

@@ -85,7 +85,7 @@ def test_other_models_are_refused(tmp_path):
     folder = tiny(tmp_path / "torn")
     tensors = load_file(folder / "model.safetensors")
     save_file({name: each for name, each in tensors.items() if "head" not in name}, folder / "model.safetensors")
-    with pytest.raises(MissingWeights, match=r"lacks 2 tensors of a ViTPose, such as head\.conv"):
+    with pytest.raises(MissingWeights, match=r"lacks 2 tensors of VitPoseForPoseEstimation, such as head\.conv"):
         VitPose(folder)
 
 

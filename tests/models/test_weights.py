@@ -1,6 +1,7 @@
 """Weights are found where they were fetched to, refused with the command that fetches them, opened only as pinned."""
 
 import hashlib
+import os
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -10,7 +11,16 @@ import huggingface_hub.constants
 import pytest
 
 from models.backends import Backend, Backends
-from models.weights import FOLDER_VARIABLE, HubModel, MissingWeights, Package, PackagedFile, WebFile, fetcher
+from models.weights import (
+    FOLDER_VARIABLE,
+    HubModel,
+    MissingWeights,
+    Package,
+    PackagedFile,
+    WebFile,
+    _sha256_as_seen,
+    fetcher,
+)
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 MODEL = HubModel("somebody/model", REVISION, "MIT", 1.0, ("config.json", "onnx/model.onnx"))
@@ -58,6 +68,20 @@ def test_a_file_is_fetched_once_and_opened_only_as_pinned(web, tmp_path: Path, m
     file.path().write_bytes(b"torn")
     with pytest.raises(MissingWeights, match="is broken or another file, and is not opened"):
         file.path()
+
+
+def test_a_digest_is_computed_once_until_the_file_changes(tmp_path: Path, monkeypatch):
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    file = web_file("http://web", b"true weights")
+    (tmp_path / "net.pt").write_bytes(b"true weights")
+    computed = _sha256_as_seen.cache_info().misses
+    assert {file.path() for _ in range(3)} == {tmp_path / "net.pt"}
+    assert _sha256_as_seen.cache_info().misses == computed + 1
+    (tmp_path / "net.pt").write_bytes(b"evil weights")
+    os.utime(tmp_path / "net.pt", ns=(0, 1))  # of the same length, written a moment later: clocks are coarse
+    with pytest.raises(MissingWeights, match="is not opened"):
+        file.path()
+    assert _sha256_as_seen.cache_info().misses == computed + 2
 
 
 def test_what_is_not_the_pinned_file_is_not_kept(web, tmp_path: Path, monkeypatch):

@@ -14,12 +14,12 @@ from models.segment import Image
 from models.segment.boxes import Box
 from models.segment.detect import DetectedBox
 from models.segment.sam2_network import PointMasks, Sam2Network
+from models.segment.stability import stability
 
 POINTS_PER_SIDE = 16  # a cell is 0.4% of the frame: about the smallest layer that is kept
 BATCH = 64  # points at once: 50 MB of masks
 MIN_QUALITY = 0.7
 MIN_STABILITY = 0.8
-STABLE = 1.0  # of logit, up and down
 MIN_SHARE, MAX_SHARE = 0.004, 0.5  # of the frame
 MAX_BORDER = 0.3  # of the frame's border: more of it is floor, wall or sky
 INSIDE = 0.8  # of a mask that lies in a larger one: a part of it, or the same again
@@ -67,10 +67,9 @@ def grid(side: int, size: tuple[int, int]) -> NDArray[np.float64]:
 
 def scored(found: PointMasks) -> NDArray[np.float64]:
     """Return quality times stability of each mask, 0 where one of them is below its limit."""
-    wide = (found.logits > -STABLE).sum(axis=(1, 2))
-    stability = (found.logits > STABLE).sum(axis=(1, 2)) / np.maximum(wide, 1)
-    good = (found.quality >= MIN_QUALITY) & (stability >= MIN_STABILITY)
-    return np.where(good, np.clip(found.quality, 0, 1) * stability, 0.0)
+    stable = stability(found.logits)
+    good = (found.quality >= MIN_QUALITY) & (stable >= MIN_STABILITY)
+    return np.where(good, np.clip(found.quality, 0, 1) * stable, 0.0)
 
 
 def may_be_character(mask: Masks) -> bool:
