@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from data_contracts.config import StageConfig
 from data_contracts.dataset import Dataset, canonical_json
@@ -26,7 +27,7 @@ def content_of(value: object) -> object:
         return path_digest(value)
     if isinstance(value, BaseModel):
         fields = type(value).model_fields
-        return {name: content_of(getattr(value, name)) for name in fields if name not in ACCEPTANCE}
+        return {name: content_of(getattr(value, name)) for name in fields if is_content(name, fields[name])}
     if isinstance(value, Mapping):
         return {str(key): content_of(item) for key, item in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
@@ -35,6 +36,12 @@ def content_of(value: object) -> object:
         return value
     message = f"{type(value).__name__} has no content digest: give stages datasets, paths, models or plain values"
     raise TypeError(message)
+
+
+def is_content(name: str, field: FieldInfo) -> bool:
+    """Whether a field decides what a result is: not how it is accepted, nor where it is computed."""
+    extra = field.json_schema_extra
+    return name not in ACCEPTANCE and not (isinstance(extra, dict) and extra.get("digest") is False)
 
 
 def digest_of(value: object) -> str:

@@ -6,7 +6,6 @@ or Prefect. Those are this file's, and only this file's. Outside a flow a stage 
 
 import functools
 import inspect
-import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,7 +18,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
 
 from data_contracts.config import StageConfig
-from data_contracts.dataset import Dataset, canonical_json, read_rows, write_rows
+from data_contracts.dataset import Dataset, read_rows, write_rows
 from data_contracts.digest import content_of, digest_of
 from data_contracts.manifest import Counts, Manifest
 from data_contracts.records import Record, Rejected
@@ -28,6 +27,7 @@ from tasks.guard import disk_faults, one_writer
 from tasks.progress import Progress
 from tasks.publish import progress_sink, publish_result
 from tasks.run_record import StageUse, current_label, note_use
+from tasks.shards import Cut, FinishedShard, finished_shards, journal_of, note_shard, take_over
 from tasks.versions import package_versions
 
 B = TypeVar("B", bound=Record)
@@ -37,7 +37,7 @@ Sheet = Callable[..., Any]  # (result, *inputs) -> PIL picture, or None where th
 
 
 def stage(
-    record: type[B], *, version: int, by: str | None = None, whole: tuple[str, ...] = (), sheet: Sheet | None = None
+    record: type[B], *, version: int, by: str | None = None, of_film: tuple[str, ...] = (), sheet: Sheet | None = None
 ) -> Callable[[Body[P, B]], "Stage[P, B]"]:
     """Make a stage of a body.
 
@@ -46,22 +46,14 @@ def stage(
         version: raise it when the rows' meaning changes; results of other versions are not reused.
         by: a field of the first input's rows; each of its values is a shard that is computed, kept and resumed alone.
             For the stage that reads paths, any name: each path is a shard. None: one shard.
-        whole: inputs that every shard gets uncut.
+        of_film: inputs of which every shard gets all rows of its film, not of itself alone.
         sheet: draws the contact sheet from the result and the inputs.
     """
 
     def wrap(body: Body[P, B]) -> Stage[P, B]:
-        return Stage(body, record, version, Cut(by, whole), sheet)
+        return Stage(body, record, version, Cut(by, of_film), sheet)
 
     return wrap
-
-
-@dataclass(frozen=True)
-class Cut:
-    """How a stage's inputs are cut into shards: by which field, and which inputs are not."""
-
-    by: str | None
-    whole: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -144,12 +136,13 @@ class Stage(Generic[P, B]):
     def _compute(self, work: Work) -> None:
         (work.folder / "files").mkdir(exist_ok=True)
         (work.folder / "parts").mkdir(exist_ok=True)
-        shards = self._shards(work.inputs)
+        shards = self.cut.shards(work.inputs)
+        elsewhere = finished_shards(work.folder.parent) if self.cut.by else {}
         sink = progress_sink("-".join(filter(None, [self.name, current_label()])))
         with Progress(self.name, current_label(), len(shards), sink) as progress:
             for shard, inputs in shards.items():
                 if not (work.folder / "parts" / f"{shard}.parquet").is_file():
-                    self._compute_shard(work, shard, inputs)
+                    self._finish_shard(work, FinishedShard(work.folder, shard), inputs, elsewhere)
                 progress.advance()
         kept = [row for shard in shards for row in read_rows(work.folder / "parts" / f"{shard}.parquet", self.record)]
         refused = [
@@ -162,41 +155,31 @@ class Stage(Generic[P, B]):
         self._draw(work, result)
         self._manifest(work, result, refused, len(shards)).save(work.folder)
 
-    def _compute_shard(self, work: Work, shard: str, inputs: dict[str, Any]) -> None:
-        """Run the body for one shard; its part appears by one rename, after everything it names is written."""
+    def _finish_shard(
+        self, work: Work, shard: FinishedShard, inputs: dict[str, Any], elsewhere: dict[str, FinishedShard]
+    ) -> None:
+        """Take the shard over from another result that was given the same, else compute it; then note it."""
         started = time.monotonic()
+        digest = digest_of({"stage": self.name, "version": self.version, "config": work.config, "inputs": inputs})
+        known = elsewhere.get(digest)
+        taken = take_over(known, shard, self.record) if known else None
+        kept, refused = taken or self._compute_shard(work, shard, inputs)
+        entry: dict[str, object] = {"shard": shard.shard, "digest": digest, "kept": kept, "rejected": refused}
+        entry |= {"seconds": time.monotonic() - started} | ({"from": known.folder.name} if known and taken else {})
+        note_shard(work.folder, entry)
+
+    def _compute_shard(self, work: Work, shard: FinishedShard, inputs: dict[str, Any]) -> tuple[int, int]:
+        """Run the body for one shard; its part appears by one rename, after everything it names is written."""
         kept: list[B] = []
         refused: list[Rejected] = []
         for row in self.body(work.folder / "files", **inputs, config=work.config):  # type: ignore[arg-type, call-arg]
             if isinstance(row, Rejected):
-                refused.append(row.model_copy(update={"shard": shard}))
+                refused.append(row.model_copy(update={"shard": shard.shard}))
             else:
                 kept.append(row)
-        write_rows(work.folder / "parts" / f"{shard}.rejected.parquet", refused)
-        write_rows(work.folder / "parts" / f"{shard}.parquet", kept)
-        entry = {"shard": shard, "kept": len(kept), "rejected": len(refused), "seconds": time.monotonic() - started}
-        with (work.folder / "journal.jsonl").open("ab") as journal:
-            journal.write(canonical_json(entry) + b"\n")
-
-    def _shards(self, inputs: dict[str, Any]) -> dict[str, dict[str, Any]]:
-        """Return the inputs of each shard; datasets that have the field are cut to the shard, others go in whole."""
-        first = next(iter(inputs), None)
-        by = self.cut.by
-        if by is None or first is None:
-            return {"all": inputs}
-        if not isinstance(inputs[first], Dataset):
-            return {f"{n:04}": {**inputs, first: (path,)} for n, path in enumerate(inputs[first])}
-        parted = {
-            name: dataset
-            for name, dataset in inputs.items()
-            if isinstance(dataset, Dataset) and by in dataset.record.model_fields and name not in self.cut.whole
-        }
-        groups = {name: dataset.groups(by) for name, dataset in parted.items()}
-        empty = {name: dataset.select(lambda _: False) for name, dataset in parted.items()}
-        return {
-            shard.replace(":", "-"): {**inputs, **{name: groups[name].get(shard, empty[name]) for name in parted}}
-            for shard in groups[first]
-        }
+        write_rows(shard.refused(), refused)
+        write_rows(shard.part(), kept)
+        return len(kept), len(refused)
 
     def _draw(self, work: Work, result: Dataset[B]) -> None:
         if self.sheet is not None and (picture := self.sheet(result, *work.inputs.values())) is not None:
@@ -219,19 +202,9 @@ class Stage(Generic[P, B]):
                 kept=len(result), rejected={reason: reasons.count(reason) for reason in sorted(set(reasons))}
             ),
             shards=shards,
-            seconds=round(journal_seconds(work.folder), 3),
+            seconds=round(sum(entry["seconds"] for entry in journal_of(work.folder)), 3),
             finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
-
-
-def journal_seconds(folder: Path) -> float:
-    """Return the seconds that the finished shards took, over all runs that worked on it."""
-    lines = (
-        (folder / "journal.jsonl").read_text(encoding="utf-8").splitlines()
-        if (folder / "journal.jsonl").exists()
-        else []
-    )
-    return float(sum(json.loads(line)["seconds"] for line in lines))
 
 
 def _datasets(inputs: dict[str, Any]) -> list[Dataset[Any]]:

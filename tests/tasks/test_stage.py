@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import Field
 
 from data_contracts.config import StageConfig
 from data_contracts.dataset import Dataset, read_rows, write_rows
@@ -44,6 +45,36 @@ def double(out: Path, numbers: Dataset[Number], config: DoubleConfig) -> Iterato
             yield Rejected(id=row.id, reason="too_large", value=row.value)
         else:
             yield Number(id=f"{row.id}:x", shot=row.shot, value=row.value * config.factor)
+
+
+class WriteConfig(StageConfig):
+    """No knobs."""
+
+
+class Written(Number):
+    file: str
+
+
+@stage(Written, version=1, by="shot")
+def write(out: Path, numbers: Dataset[Number], config: WriteConfig) -> Iterator[Written | Rejected]:
+    for row in numbers:
+        calls.append(row.shot)
+        (out / f"{row.value}.txt").write_text(str(row.value))
+        yield Written(**row.model_dump(), file=f"{row.value}.txt")
+
+
+class OfFilm(Record):
+    film: str
+    shot: str
+    others: int = 0
+
+
+@stage(OfFilm, version=1, by="shot", of_film=("film_frames",))
+def neighbours(
+    out: Path, frames: Dataset[OfFilm], film_frames: Dataset[OfFilm], config: StageConfig
+) -> Iterator[OfFilm | Rejected]:
+    calls.append(frames.rows[0].shot)
+    yield frames.rows[0].model_copy(update={"others": len(film_frames)})
 
 
 def numbers(*values: int, shots: int = 3) -> Dataset[Number]:
@@ -195,3 +226,51 @@ def test_a_full_disk_is_said_and_what_is_finished_stays(tmp_path):
         assert len(calls) == 3 + 1  # only the shard that broke was begun twice
     finally:
         subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_where_something_is_computed_does_not_change_the_digest():
+    class Served(StageConfig):
+        server: str = Field(default="", json_schema_extra={"digest": False})
+        model: str = ""
+
+    assert digest_of(Served(server="http://a")) == digest_of(Served(server="http://b"))
+    assert digest_of(Served(model="a")) != digest_of(Served(model="b"))
+
+
+def test_a_shard_that_another_result_has_finished_is_linked_not_computed(tmp_path):
+    first = write(tmp_path, numbers(1, 2, 3), WriteConfig())
+    calls.clear()
+    again = write(tmp_path, numbers(1, 2, 30), WriteConfig())
+    assert calls == ["film:s2"]
+    assert [row.value for row in again] == [1, 2, 30]
+    for row in again.rows[:2]:
+        assert again.path(row.file).read_text() == str(row.value)
+        assert again.path(row.file).samefile(first.path(row.file))
+    entries = [json.loads(line) for line in (again.folder / "journal.jsonl").read_text().splitlines()]
+    assert [entry.get("from") for entry in entries] == [first.folder.name, first.folder.name, None]
+
+
+def test_refused_rows_of_a_linked_shard_carry_its_name_here(tmp_path):
+    double(tmp_path, numbers(500, 1), DoubleConfig(max_rejected_share=0.9))
+    again = double(tmp_path, numbers(500, 2), DoubleConfig(max_rejected_share=0.9))
+    assert [(row.id, row.shard) for row in read_rows(again.folder / "rejected.parquet", Rejected)] == [
+        ("n0", "film-s0")
+    ]
+
+
+def test_a_shard_whose_files_are_gone_is_computed_again(tmp_path):
+    first = write(tmp_path, numbers(1, 2, 3), WriteConfig())
+    calls.clear()
+    (first.folder / "parts" / "film-s0.parquet").unlink()
+    write(tmp_path, numbers(1, 2, 30), WriteConfig())
+    assert calls == ["film:s0", "film:s2"]
+
+
+def test_an_input_of_the_film_is_cut_to_it(tmp_path):
+    rows = [OfFilm(id=f"{film}{n}", film=film, shot=f"{film}:s{n}") for film in "ab" for n in range(2)]
+    frames = Dataset(OfFilm, tmp_path, rows)
+    assert [row.others for row in neighbours(tmp_path, frames, frames, StageConfig())] == [2, 2, 2, 2]
+    calls.clear()
+    without = frames.select(lambda row: row.film == "a")
+    assert len(neighbours(tmp_path, without, without, StageConfig())) == 2
+    assert calls == []
