@@ -12,6 +12,8 @@ FileName = Annotated[str, Field(description="a file of this dataset, named by it
 Share = Annotated[float, Field(ge=0, le=1)]
 Keypoint = tuple[float, float, float]
 LoraType = Literal["character", "background", "pose", "expression"]
+BaseFamily = Literal["sd15", "sdxl", "flux", "qwen_image", "qwen_image_edit"]
+"""A family of base models: networks of the same layers, for which the same LoRAs fit."""
 View = Literal["front", "three-quarter", "profile", "back", "unknown"]
 ShotSize = Literal["close-up", "medium", "full"]
 
@@ -170,7 +172,7 @@ class LoraFile(Record):
     type: LoraType
     subject: str
     trigger: str
-    family: Literal["sd15"]
+    family: BaseFamily
     weights: FileName
     loss_log: FileName = Field(description="JSON lines: step, loss")
     samples: tuple[FileName, ...] = Field(description="pictures made while training, in order of their steps")

@@ -49,10 +49,21 @@ class TrainSettings(Config):
         default=5.0,
         ge=0,
         le=100,
-        description="steps with less noise than this signal-to-noise ratio count less; 0: off",
+        description="steps with less noise than this signal-to-noise ratio count less; 0: off; not with flow matching",
     )
     noise_offset: float = Field(
-        default=0.05, ge=0, le=1, description="share of noise common to a channel: darker darks; 0: off"
+        default=0.05, ge=0, le=1, description="share of noise common to a channel: darker darks; 0: off; not with flow"
+    )
+    timestep_sampling: Literal["logit_normal", "uniform"] = Field(
+        default="logit_normal",
+        description="FLUX and Qwen-Image only: which shares of noise are seen; logit_normal: the middle more often",
+    )
+    timestep_shift: float | None = Field(
+        default=None,
+        gt=0,
+        le=100,
+        description="FLUX and Qwen-Image only: above 1, more noise is seen; null: as much as the base model draws "
+        "pictures of this size with; 1: no shift",
     )
     caption_dropout: float = Field(
         default=0.05, ge=0, le=1, description="share of examples shown without caption; keeps guidance working"
@@ -94,6 +105,9 @@ class TrainExample(Config):
 
     image: Path
     mask: Path | None = Field(default=None, description="8-bit grey, the size of the picture; white is learnt")
+    control: Path | None = Field(
+        default=None, description="Qwen-Image-Edit only: what was edited, its caption says how, into the picture"
+    )
     caption: str
     repeats: int = Field(default=1, ge=1, description="how often the picture is shown in one pass over all")
 

@@ -9,6 +9,7 @@ from data_contracts.dataset import Dataset
 from data_contracts.records import Example, LoraFile, Rejected
 from data_contracts.stages import TrainLoraConfig
 from data_contracts.training import TrainExample, TrainRequest
+from models.diffusion import family_of
 from models.pictures import keep_bytes
 from models.sheets import lora_sheet
 from tasks.job import Event, run_job
@@ -56,7 +57,7 @@ def train_lora(
         type=config.type,
         subject=config.subject,
         trigger=config.trigger,
-        family="sd15",
+        family=family_of(base),
         weights=keep_bytes(out, (job / "lora.safetensors").read_bytes(), "safetensors"),
         loss_log=keep_bytes(out, (job / "loss.jsonl").read_bytes(), "jsonl"),
         samples=tuple(keep_bytes(out, sample.read_bytes(), "png") for sample in samples),

@@ -1,3 +1,92 @@
 """Diffusion models: one module a family, and what all need: LoRA files, stacks of them, the loss, and generation."""
 
-FAMILIES = {"sd15": "models.diffusion.sd15"}
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data_contracts.faults import InputFault
+from data_contracts.records import BaseFamily
+from models.backends import Backend, Backends
+from models.diffusion.single_file import checkpoint_family
+
+if TYPE_CHECKING:
+    from models.diffusion.families import DiffusionModel
+
+
+def _sd15(base: Path, precision: str, device: str | None) -> "DiffusionModel":
+    from models.diffusion import sd15  # noqa: PLC0415
+
+    return sd15.load(base, precision, device)
+
+
+def _sdxl(base: Path, precision: str, device: str | None) -> "DiffusionModel":
+    from models.diffusion import sdxl  # noqa: PLC0415
+
+    return sdxl.load(base, precision, device)
+
+
+def _flux(base: Path, precision: str, device: str | None) -> "DiffusionModel":
+    from models.diffusion import flux  # noqa: PLC0415
+
+    return flux.load(base, precision, device)
+
+
+def _qwen_image(base: Path, precision: str, device: str | None) -> "DiffusionModel":
+    from models.diffusion import qwen_image  # noqa: PLC0415
+
+    return qwen_image.load(base, precision, device)
+
+
+def _qwen_image_edit(base: Path, precision: str, device: str | None) -> "DiffusionModel":
+    from models.diffusion import qwen_image_edit  # noqa: PLC0415
+
+    return qwen_image_edit.load(base, precision, device)
+
+
+FAMILIES: "Backends[DiffusionModel]" = Backends(
+    "family of base models",
+    {
+        "sd15": Backend(_sd15),
+        "sdxl": Backend(_sdxl),
+        "flux": Backend(_flux),
+        "qwen_image": Backend(_qwen_image),
+        "qwen_image_edit": Backend(_qwen_image_edit),
+    },
+)
+PIPELINES: dict[str, BaseFamily] = {
+    "StableDiffusionPipeline": "sd15",
+    "StableDiffusionXLPipeline": "sdxl",
+    "FluxPipeline": "flux",
+    "QwenImagePipeline": "qwen_image",
+    "QwenImageEditPipeline": "qwen_image_edit",
+}
+"""The family of a diffusers folder, by the `_class_name` in its model_index.json."""
+
+
+def family_of(base: Path) -> BaseFamily:
+    """Return the family of the base model in the diffusers folder, or the single checkpoint, `base`.
+
+    Raises:
+        InputFault: it holds no pipeline of a known family.
+    """
+    if base.is_file():
+        return checkpoint_family(base)
+    index = base / "model_index.json"
+    if not index.is_file():
+        message = f"base model {base} has no model_index.json: give the folder of a diffusers pipeline"
+        raise InputFault(message)
+    kind = json.loads(index.read_text(encoding="utf-8")).get("_class_name")
+    if kind not in PIPELINES:
+        message = f"base model {base} is a {kind}; known are {', '.join(PIPELINES)}"
+        raise InputFault(message)
+    return PIPELINES[kind]
+
+
+def load_base(base: Path, precision: str = "float32", device: str | None = None) -> "DiffusionModel":
+    """Return the base model in `base`, a diffusers folder or a checkpoint, on the GPU where there is one.
+
+    Raises:
+        InputFault: it holds no pipeline of a known family.
+        MissingWeights: it is a checkpoint, and its configuration files are not in the hub's cache.
+    """
+    return FAMILIES.load(family_of(base), base, precision, device)

@@ -13,7 +13,8 @@ import torch
 
 from data_contracts.generation import GenerateRequest, Variant, picture_name
 from models.child import Stopped, emit, run_child, stop_requested
-from models.diffusion import sd15
+from models.diffusion import load_base
+from models.diffusion.families import DiffusionModel, Drawing
 from models.diffusion.lora_stack import add_lora, set_lora_weights
 from models.pictures import encode_png
 
@@ -37,7 +38,7 @@ def generate(request_file: Path) -> None:
     done = total - sum(len(_missing(request, variant, batch)) for variant, batch in waiting)
     emit("progress", pictures=done, of=total)
     if waiting:
-        model = sd15.load(request.base, request.precision)
+        model = load_base(request.base, request.precision)
         for lora in request.loras:
             add_lora(model, lora.path, lora.name)
     for variant, batch in waiting:
@@ -61,12 +62,12 @@ def _missing(request: GenerateRequest, variant: Variant, batch: list[Cell]) -> l
     return [cell for cell in batch if not (request.output / picture_name(variant.name, *cell)).exists()]
 
 
-def _draw(model: sd15.StableDiffusion, request: GenerateRequest, variant: Variant, batch: list[Cell]) -> Iterator[Path]:
+def _draw(model: DiffusionModel, request: GenerateRequest, variant: Variant, batch: list[Cell]) -> Iterator[Path]:
     """Draw one batch; write, and yield, the pictures that were missing."""
     set_lora_weights(model, variant.weights)
-    drawing = sd15.Drawing(request.steps, request.guidance, request.size)
+    drawing = Drawing(request.steps, request.guidance, request.size)
     prompts = [request.prompts[prompt] for prompt, _ in batch]
-    pictures = sd15.sample(model, prompts, request.negative_prompt, [seed for _, seed in batch], drawing)
+    pictures = model.sample(prompts, request.negative_prompt, [seed for _, seed in batch], drawing)
     missing = _missing(request, variant, batch)
     for cell, picture in zip(batch, pictures, strict=True):
         if cell in missing:

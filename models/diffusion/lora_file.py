@@ -2,12 +2,13 @@
 
 A module `M` is three tensors: `P_M.lora_down.weight` (rank, in…), `P_M.lora_up.weight` (out, rank…) and `P_M.alpha`,
 where `P` names the network and M's dots are underscores. Its output changes by `alpha / rank * up(down(x))`.
+What differs from family to family, a `KeyFormat` says.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import safetensors.torch
@@ -18,9 +19,7 @@ from data_contracts.faults import InputFault
 
 Tensors = dict[str, torch.Tensor]
 UNET_PREFIX = "lora_unet_"
-TEXT_ENCODER_PREFIX = "lora_te_"
-_TEXT_ENCODER_ALIASES = ("lora_te1_", TEXT_ENCODER_PREFIX)
-_DOWN, _UP, _ALPHA = ".lora_down.weight", ".lora_up.weight", ".alpha"
+KOHYA_ENDINGS = (".lora_down.weight", ".lora_up.weight", ".alpha")
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,35 @@ class LoraModule:
     def rank(self) -> int:
         """Inner dimension."""
         return int(self.down.shape[0])
+
+
+Modules = dict[str, LoraModule]
+"""What a LoRA changes in one network, by the layers' names, dots as underscores."""
+
+
+@dataclass(frozen=True)
+class KeyFormat:
+    """How a family's LoRA files call what they change.
+
+    family: what messages call it.
+    prefixes: of each network, by its field of LoraWeights; the first is written, all are read.
+    to_file, from_file: turn the denoiser's modules as diffusers calls them into those of a file, and back.
+    endings: of the tensors of a module: down, up, alpha.
+    base_version, network_module, architecture: what the metadata calls base model and LoRA, in kohya's words the
+        first two and in Stability's the last.
+    """
+
+    family: str
+    prefixes: Mapping[str, tuple[str, ...]]
+    to_file: Callable[[Modules], Modules] = dict
+    from_file: Callable[[Modules], Modules] = dict
+    endings: tuple[str, str, str] = KOHYA_ENDINGS
+    base_version: str = "sd_v1"
+    network_module: str = "networks.lora"
+    architecture: str = "stable-diffusion-v1/lora"
+
+
+SD1_KEYS = KeyFormat("SD 1.x", {"unet": (UNET_PREFIX,), "text_encoder": ("lora_te_", "lora_te1_")})
 
 
 @dataclass(frozen=True)
@@ -56,14 +84,23 @@ class AdapterSize:
 
 @dataclass(frozen=True)
 class LoraWeights:
-    """A LoRA file: its modules by network and underscored name, and what it says of itself."""
+    """A LoRA file: its modules by network and underscored name, and what it says of itself.
 
-    unet: dict[str, LoraModule]
-    text_encoder: dict[str, LoraModule]
+    unet: the denoiser, which kohya calls so in all families.
+    text_encoder_2: SDXL's larger one.
+    """
+
+    unet: Modules
+    text_encoder: Modules
     metadata: dict[str, str]
+    text_encoder_2: Modules = field(default_factory=dict)
+
+    def of(self, network: str) -> Modules:
+        """Return the modules of one network."""
+        return {"unet": self.unet, "text_encoder": self.text_encoder, "text_encoder_2": self.text_encoder_2}[network]
 
 
-def from_peft(state: Mapping[str, torch.Tensor], size: AdapterSize) -> dict[str, LoraModule]:
+def from_peft(state: Mapping[str, torch.Tensor], size: AdapterSize) -> Modules:
     """Return the modules of a PEFT state `….lora_A.weight`, `….lora_B.weight`, by underscored name.
 
     Raises:
@@ -80,29 +117,36 @@ def from_peft(state: Mapping[str, torch.Tensor], size: AdapterSize) -> dict[str,
     }
 
 
-def save_kohya(path: Path, weights: LoraWeights) -> None:
+def save_kohya(path: Path, weights: LoraWeights, keys: KeyFormat = SD1_KEYS) -> None:
     """Write `weights` to `path`, beside and renamed. The same weights and metadata give the same bytes.
 
-    Text-encoder modules are written behind `text_model_`, as in every SD 1.x file, whatever transformers calls them.
+    Text-encoder modules are written behind `text_model_`, as in every file of kohya's, whatever transformers calls
+    them.
     """
-    named = {UNET_PREFIX + name: module for name, module in weights.unet.items()}
-    for name, module in weights.text_encoder.items():
-        named[f"{TEXT_ENCODER_PREFIX}text_model_{name.removeprefix('text_model_')}"] = module
+    named: Modules = {}
+    for network, prefixes in keys.prefixes.items():
+        modules = weights.of(network)
+        if network == "unet":
+            named |= {prefixes[0] + name: module for name, module in keys.to_file(modules).items()}
+        else:
+            for name, module in modules.items():
+                named[f"{prefixes[0]}text_model_{name.removeprefix('text_model_')}"] = module
+    down, up, alpha = keys.endings
     tensors: Tensors = {}
     for name, module in sorted(named.items()):
-        tensors[name + _DOWN] = module.down.detach().float().cpu().contiguous()
-        tensors[name + _UP] = module.up.detach().float().cpu().contiguous()
-        tensors[name + _ALPHA] = torch.tensor(float(module.alpha))
+        tensors[name + down] = module.down.detach().float().cpu().contiguous()
+        tensors[name + up] = module.up.detach().float().cpu().contiguous()
+        tensors[name + alpha] = torch.tensor(float(module.alpha))
     beside = path.with_name(path.name + ".part")
     beside.write_bytes(_serialised(tensors, weights.metadata))
     beside.replace(path)
 
 
-def load_kohya(path: Path) -> LoraWeights:
-    """Read a LoRA of SD 1.x in kohya's key format.
+def load_kohya(path: Path, keys: KeyFormat = SD1_KEYS) -> LoraWeights:
+    """Read a LoRA of the family that `keys` are of.
 
     Raises:
-        InputFault: the file is missing, or holds something else than plain LoRA modules of SD 1.x.
+        InputFault: the file is missing, or holds something else than plain LoRA modules of that family.
     """
     if not path.is_file():
         message = f"LoRA file {path} does not exist"
@@ -110,34 +154,39 @@ def load_kohya(path: Path) -> LoraWeights:
     with safe_open(path, framework="pt") as file:
         tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  the handle is no mapping
         metadata = dict(file.metadata() or {})
-    networks: dict[str, dict[str, LoraModule]] = {"unet": {}, "text_encoder": {}}
-    for key in sorted(key for key in tensors if key.endswith(_DOWN)):
-        module = key.removesuffix(_DOWN)
-        network, name = _split_prefix(module, path)
-        networks[network][name] = _take_module(tensors, module, path)
+    networks: dict[str, Modules] = {"unet": {}, "text_encoder": {}, "text_encoder_2": {}}
+    for key in sorted(key for key in tensors if key.endswith(keys.endings[0])):
+        module = key.removesuffix(keys.endings[0])
+        network, name = _split_prefix(module, keys, path)
+        networks[network][name] = _take_module(tensors, module, keys, path)
     if tensors or not any(networks.values()):
         strange = min(tensors) if tensors else "nothing"
-        message = f"{path} holds {strange!r}, which is no part of a plain LoRA in kohya's format for SD 1.x"
+        message = f"{path} holds {strange!r}, which is no part of a plain LoRA for {keys.family}"
         raise InputFault(message)
-    return LoraWeights(networks["unet"], networks["text_encoder"], metadata)
+    try:
+        unet = keys.from_file(networks["unet"])
+    except ValueError as error:
+        message = f"{path}: {error}"
+        raise InputFault(message) from error
+    return LoraWeights(unet, networks["text_encoder"], metadata, networks["text_encoder_2"])
 
 
-def _take_module(tensors: Tensors, module: str, path: Path) -> LoraModule:
-    down = tensors.pop(module + _DOWN)
-    if module + _UP not in tensors:
-        message = f"{path} has {module}{_DOWN}, but no {module}{_UP}: the file is incomplete"
+def _take_module(tensors: Tensors, module: str, keys: KeyFormat, path: Path) -> LoraModule:
+    down_ending, up_ending, alpha_ending = keys.endings
+    down = tensors.pop(module + down_ending)
+    if module + up_ending not in tensors:
+        message = f"{path} has {module}{down_ending}, but no {module}{up_ending}: the file is incomplete"
         raise InputFault(message)
-    alpha = tensors.pop(module + _ALPHA, torch.tensor(float(down.shape[0])))  # kohya: no alpha means alpha = rank
-    return LoraModule(down, tensors.pop(module + _UP), float(alpha))
+    alpha = tensors.pop(module + alpha_ending, torch.tensor(float(down.shape[0])))  # no alpha means alpha = rank
+    return LoraModule(down, tensors.pop(module + up_ending), float(alpha))
 
 
-def _split_prefix(module: str, path: Path) -> tuple[str, str]:
-    if module.startswith(UNET_PREFIX):
-        return "unet", module.removeprefix(UNET_PREFIX)
-    for prefix in _TEXT_ENCODER_ALIASES:
-        if module.startswith(prefix):
-            return "text_encoder", module.removeprefix(prefix).removeprefix("text_model_")
-    message = f"{path} changes {module!r}, which is in neither the U-Net nor the text encoder of SD 1.x"
+def _split_prefix(module: str, keys: KeyFormat, path: Path) -> tuple[str, str]:
+    for network, prefixes in keys.prefixes.items():
+        for prefix in prefixes:
+            if module.startswith(prefix):
+                return network, module.removeprefix(prefix).removeprefix("text_model_")
+    message = f"{path} changes {module!r}, which is in no network of {keys.family} that LoRAs change"
     raise InputFault(message)
 
 

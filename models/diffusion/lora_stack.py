@@ -9,20 +9,9 @@ from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model,
 from peft.tuners.lora import LoraLayer
 
 from data_contracts.faults import InputFault
+from models.diffusion.families import DiffusionModel, networks_of
 from models.diffusion.lora_file import AdapterSize, LoraModule, load_kohya
-from models.diffusion.sd15 import StableDiffusion
-
-_CONVOLUTIONS = r"(resnets\.\d+\.conv[12]|(down|up)samplers\.\d+\.conv)"
-# The layers that kohya's sd-scripts trains: every linear layer and 1x1 convolution of the transformer blocks.
-UNET_LAYERS = r".*\.attentions\.\d+\.(proj_in|proj_out|.*\.(to_q|to_k|to_v|to_out\.0|ff\.net\.0\.proj|ff\.net\.2))"
-# What its conv_dim adds: all layers of residual blocks, down- and upsamplers; the 3x3 ones have a rank of their own.
-RESIDUAL_LAYERS = rf".*\.(resnets\.\d+\.(time_emb_proj|conv_shortcut)|{_CONVOLUTIONS})"
-TEXT_ENCODER_LAYERS = r".*\.layers\.\d+\..*\.?(q_proj|k_proj|v_proj|out_proj|fc1|fc2)"
-
-
-def unet_layers(size: AdapterSize) -> str:
-    """Return the pattern of the U-Net's layers that an adapter of this size changes."""
-    return f"{UNET_LAYERS}|{RESIDUAL_LAYERS}" if size.conv_rank else UNET_LAYERS
+from models.diffusion.unet_layers import CONVOLUTIONS
 
 
 def add_fresh_adapter(network: torch.nn.Module, layers: str, name: str, size: AdapterSize) -> None:
@@ -34,8 +23,8 @@ def add_fresh_adapter(network: torch.nn.Module, layers: str, name: str, size: Ad
         LoraConfig(
             r=size.rank,
             lora_alpha=size.alpha,  # type: ignore[arg-type]
-            rank_pattern={_CONVOLUTIONS: size.conv_rank} if size.conv_rank else {},
-            alpha_pattern={_CONVOLUTIONS: size.conv_alpha} if size.conv_rank else {},
+            rank_pattern={CONVOLUTIONS: size.conv_rank} if size.conv_rank else {},
+            alpha_pattern={CONVOLUTIONS: size.conv_alpha} if size.conv_rank else {},
             target_modules=layers,
         ),
         network,
@@ -71,18 +60,18 @@ def adapter_state(network: torch.nn.Module, name: str) -> dict[str, torch.Tensor
     return state
 
 
-def add_lora(model: StableDiffusion, path: Path, name: str) -> None:
+def add_lora(model: DiffusionModel, path: Path, name: str) -> None:
     """Add the LoRA file `path` to the networks as `name`, of weight 0 until `set_lora_weights` says otherwise.
 
     Raises:
-        InputFault: the file is no LoRA of SD 1.x, or was made for a base model of other layers.
+        InputFault: the file is no LoRA of the model's family, or was made for a base model of other layers.
     """
-    weights = load_kohya(path)
-    _inject(model.unet, weights.unet, path, name)
-    _inject(model.text_encoder, weights.text_encoder, path, name)
+    weights = load_kohya(path, model.keys)
+    for key, network in networks_of(model).items():
+        _inject(network, weights.of(key), path, name)
 
 
-def set_lora_weights(model: StableDiffusion, weights: Mapping[str, float]) -> None:
+def set_lora_weights(model: DiffusionModel, weights: Mapping[str, float]) -> None:
     """Stack the added LoRAs named in `weights`, each times its weight; all others are off.
 
     Raises:
@@ -90,7 +79,7 @@ def set_lora_weights(model: StableDiffusion, weights: Mapping[str, float]) -> No
     """
     active = {name: weight for name, weight in weights.items() if weight != 0}
     known: set[str] = set()
-    for network in (model.unet, model.text_encoder):
+    for network in networks_of(model).values():
         for layer in (module for module in network.modules() if isinstance(module, LoraLayer)):
             names = set(layer.lora_A)
             known |= names

@@ -29,6 +29,21 @@ class Objective:
 
     scheduler: Any  # DDPMScheduler, whose members diffusers does not declare
     min_snr_gamma: float = 0.0
+    offsets_noise: bool = True
+
+    @property
+    def prediction_type(self) -> str:
+        """What the network says: the noise (epsilon), or the velocity (v_prediction)."""
+        return str(self.scheduler.config.prediction_type)
+
+    def draw_timestep(self, generator: torch.Generator) -> torch.Tensor:
+        """Return one timestep (1,) of the schedule, int64, all alike likely."""
+        return torch.randint(self.scheduler.config.num_train_timesteps, (1,), generator=generator)
+
+    def disturb(self, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
+        """Return `latents` (N, 4, h, w) with as much `noise` in them as the schedule has at the timesteps (N,)."""
+        noisy: torch.Tensor = self.scheduler.add_noise(latents, noise, timesteps)
+        return noisy
 
     def target(self, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor) -> torch.Tensor:
         """Return what the network should say: the noise (epsilon), or the velocity (v_prediction).
@@ -54,14 +69,7 @@ class Objective:
         prior: Prior | None = None,
     ) -> torch.Tensor:
         """Return the loss (N,) of each picture from prediction, target (N, 4, h, w), mask (N, 1, h, w) in 0..1."""
-        errors = (prediction.float() - target.float()).square()
-        if mask is not None and prior is not None:
-            outside = prior.weight * (1 - mask)
-            changes = (prediction.float() - prior.prediction.float()).square()
-            counted = mask + outside
-            errors, mask = (mask * errors + outside * changes) / counted.clamp(min=_TINY), counted
-        plain = errors.mean(dim=(1, 2, 3)) if mask is None else masked_mean(errors, mask)
-        return plain * self.weights(timesteps)
+        return squared_errors(prediction, target, mask, prior) * self.weights(timesteps)
 
     def weights(self, timesteps: torch.Tensor) -> torch.Tensor:
         """Return how much each timestep (N,) counts: min(snr, gamma) / snr, or / (snr + 1) for a velocity."""
@@ -72,6 +80,19 @@ class Objective:
         weights = snr.clamp(max=self.min_snr_gamma)
         velocity = self.scheduler.config.prediction_type == "v_prediction"
         return weights / (snr + 1 if velocity else snr)
+
+
+def squared_errors(
+    prediction: torch.Tensor, target: torch.Tensor, mask: torch.Tensor | None = None, prior: Prior | None = None
+) -> torch.Tensor:
+    """Return the mean squared error (N,) of each picture: of all of it, or what the mask shows and the prior keeps."""
+    errors = (prediction.float() - target.float()).square()
+    if mask is not None and prior is not None:
+        outside = prior.weight * (1 - mask)
+        changes = (prediction.float() - prior.prediction.float()).square()
+        counted = mask + outside
+        errors, mask = (mask * errors + outside * changes) / counted.clamp(min=_TINY), counted
+    return errors.mean(dim=(1, 2, 3)) if mask is None else masked_mean(errors, mask)
 
 
 def masked_mean(errors: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:

@@ -1,17 +1,17 @@
-"""Stable Diffusion 1.x out of a diffusers folder: pictures to latents, prompts to embeddings, prompts to pictures."""
+"""Stable Diffusion 1.x out of a diffusers folder or a checkpoint.
+
+Pictures to latents, prompts to embeddings, prompts to pictures.
+"""
 
 # mypy: disable-error-code="no-untyped-call"
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import diffusers.utils.logging
 import numpy as np
 import torch
-import transformers.utils.logging
 from diffusers import (
     AutoencoderKL,
     DDPMScheduler,
@@ -23,9 +23,18 @@ from numpy.typing import NDArray
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from data_contracts.faults import InputFault
+from data_contracts.training import TrainSettings
+from models.diffusion import family_of
+from models.diffusion.clip_text import clip_tokens
+from models.diffusion.families import Conditioning, Drawing, Precision, View, own_generators, quiet, to_levels
+from models.diffusion.lora_file import SD1_KEYS, AdapterSize, KeyFormat
+from models.diffusion.objective import Objective
+from models.diffusion.single_file import read_checkpoint
+from models.diffusion.unet_layers import unet_layers
 
-Precision = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+__all__ = ["ENCODE_BATCH", "Drawing", "StableDiffusion", "encode", "encode_images", "encode_prompts", "load", "sample"]
 ENCODE_BATCH = 4
+STATES = "states"
 
 
 @dataclass(frozen=True)
@@ -39,36 +48,84 @@ class StableDiffusion:
     unet: Any  # UNet2DConditionModel
     scheduler: Any  # DDPMScheduler
     device: torch.device
+    keys: KeyFormat = SD1_KEYS
+    multiple: int = 8
+    edits: bool = False
+
+    @property
+    def denoiser(self) -> Any:  # noqa: ANN401
+        """The U-Net."""
+        return self.unet
+
+    @property
+    def text_encoders(self) -> dict[str, Any]:
+        """CLIP's text encoder, which LoRAs may change."""
+        return {"text_encoder": self.text_encoder}
+
+    def layers(self, size: AdapterSize) -> str:
+        """Return the pattern of the U-Net's layers that an adapter of this size changes."""
+        return unet_layers(size)
+
+    def objective(self, settings: TrainSettings) -> Objective:
+        """Return the noise or velocity to be predicted, weighed by min-SNR."""
+        return Objective(self.scheduler, settings.min_snr_gamma)
+
+    def encode_images(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the scaled latents (N, 4, H/8, W/8) float32, on the CPU, of `images` (N, 3, H, W) in -1..1."""
+        return encode_images(self, images)
+
+    def encode_prompts(self, prompts: Sequence[str], views: Sequence[View] = ()) -> Conditioning:  # noqa: ARG002
+        """Return the text encoder's last hidden states (N, 77, dim)."""
+        return {STATES: encode_prompts(self, prompts)}
+
+    def set_aside_text_encoders(self) -> None:
+        """Leave CLIP where it is: it is small."""
+
+    def describe(self, views: Sequence[View]) -> Conditioning:  # noqa: ARG002  part of what all families do
+        """Return nothing: the U-Net is told of its prompts alone."""
+        return {}
+
+    def predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, told: Conditioning) -> torch.Tensor:
+        """Return the noise or velocity (N, 4, h, w) that the U-Net sees in `noisy` latents at timesteps (N,)."""
+        states = told[STATES]
+        prediction: torch.Tensor = self.unet(noisy.to(states.dtype), timesteps, states).sample
+        return prediction
+
+    def sample(
+        self, prompts: Sequence[str], negative_prompt: str, seeds: Sequence[int], drawing: Drawing
+    ) -> list[NDArray[np.uint8]]:
+        """Return a picture (size, size, 3) RGB uint8 for each prompt and its seed."""
+        return sample(self, prompts, negative_prompt, seeds, drawing)
 
 
-@dataclass(frozen=True)
-class Drawing:
-    """How pictures are drawn, all but what they show."""
+def load(
+    base: Path, precision: str = "float32", device: str | None = None, configurations: Path | None = None
+) -> StableDiffusion:
+    """Return the base model in a diffusers folder or a single checkpoint, read from safetensors only.
 
-    steps: int
-    guidance: float
-    size: int
-
-
-def load(folder: Path, precision: str = "float32", device: str | None = None) -> StableDiffusion:
-    """Return the base model in the diffusers folder `folder`, read from safetensors only.
+    configurations: a checkpoint's, see `read_checkpoint`.
 
     Raises:
-        InputFault: the folder holds no Stable Diffusion 1.x pipeline.
+        InputFault: `base` holds no Stable Diffusion 1.x.
+        MissingWeights: it is a checkpoint, and its configuration files are not in the hub's cache.
     """
-    _require_pipeline(folder)
-    diffusers.utils.logging.disable_progress_bar()
-    transformers.utils.logging.disable_progress_bar()
+    _require_pipeline(base)
+    quiet()
     where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True}
     dtype = Precision[precision]
-    text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=dtype, **options)
-    vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32, **options)
-    unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=dtype, **options)
+    if base.is_file():
+        whole = read_checkpoint(StableDiffusionPipeline, base, "sd15", configurations)
+        text_encoder, vae, unet = whole.text_encoder.to(dtype), whole.vae, whole.unet.to(dtype)
+        tokenizer, scheduler = whole.tokenizer, DDPMScheduler.from_config(whole.scheduler.config)
+    else:
+        options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True}
+        text_encoder = CLIPTextModel.from_pretrained(base / "text_encoder", dtype=dtype, **options)
+        vae = AutoencoderKL.from_pretrained(base / "vae", torch_dtype=torch.float32, **options)
+        unet = UNet2DConditionModel.from_pretrained(base / "unet", torch_dtype=dtype, **options)
+        tokenizer = CLIPTokenizer.from_pretrained(base / "tokenizer", local_files_only=True)
+        scheduler = DDPMScheduler.from_pretrained(base / "scheduler", local_files_only=True)
     for network in (text_encoder, vae, unet):
         network.requires_grad_(requires_grad=False).eval().to(where)
-    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
-    scheduler = DDPMScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
     return StableDiffusion(tokenizer, text_encoder, vae, unet, scheduler, where)
 
 
@@ -93,14 +150,7 @@ def encode_prompts(model: StableDiffusion, prompts: Sequence[str]) -> torch.Tens
     Raises:
         InputFault: a prompt has more tokens than the text encoder reads: its end would be lost.
     """
-    length = model.tokenizer.model_max_length
-    tokens = [model.tokenizer(prompt, truncation=False).input_ids for prompt in prompts]
-    for prompt, ids in zip(prompts, tokens, strict=True):
-        if len(ids) > length:
-            message = f"prompt {prompt!r} has {len(ids)} tokens, ends included; {length} are read: shorten it"
-            raise InputFault(message)
-    padded = [ids + [model.tokenizer.pad_token_id] * (length - len(ids)) for ids in tokens]
-    states: torch.Tensor = model.text_encoder(torch.tensor(padded, device=model.device))[0]
+    states: torch.Tensor = model.text_encoder(clip_tokens(model.tokenizer, prompts, model.device))[0]
     return states
 
 
@@ -109,8 +159,7 @@ def sample(
 ) -> list[NDArray[np.uint8]]:
     """Return a picture (size, size, 3) RGB uint8 for each prompt and its seed, by DPM-Solver++(2M) on Karras' sigmas.
 
-    The noise of each picture comes from its own generator on the CPU, so it depends neither on its neighbours in the
-    batch nor on the device. Lu et al., DPM-Solver++, 2022; Karras et al., 2022.
+    Lu et al., DPM-Solver++, 2022; Karras et al., 2022.
     """
     with torch.no_grad():
         positive = encode_prompts(model, prompts)
@@ -122,12 +171,11 @@ def sample(
             guidance_scale=drawing.guidance,
             height=drawing.size,
             width=drawing.size,
-            generator=[torch.Generator("cpu").manual_seed(seed) for seed in seeds],
+            generator=own_generators(seeds),
             output_type="latent",
         ).images
         values = model.vae.decode(latents.float() / model.vae.config.scaling_factor).sample  # (N, 3, H, W) in -1..1
-    levels: NDArray[np.uint8] = values.add(1).mul(127.5).clamp(0, 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-    return list(levels)
+    return to_levels(values)
 
 
 def _pipeline(model: StableDiffusion) -> Callable[..., Any]:
@@ -146,12 +194,7 @@ def _pipeline(model: StableDiffusion) -> Callable[..., Any]:
     return cast("Callable[..., Any]", pipeline)
 
 
-def _require_pipeline(folder: Path) -> None:
-    index = folder / "model_index.json"
-    if not index.is_file():
-        message = f"base model {folder} has no model_index.json: give the folder of a diffusers pipeline"
-        raise InputFault(message)
-    kind = json.loads(index.read_text(encoding="utf-8")).get("_class_name")
-    if kind != "StableDiffusionPipeline":
-        message = f"base model {folder} is a {kind}; the trainer knows StableDiffusionPipeline (Stable Diffusion 1.x)"
+def _require_pipeline(base: Path) -> None:
+    if (family := family_of(base)) != "sd15":
+        message = f"base model {base} is of the family {family}, not a StableDiffusionPipeline"
         raise InputFault(message)

@@ -3,33 +3,34 @@
 import json
 
 from data_contracts.training import TrainRequest, TrainSettings
+from models.diffusion.lora_file import SD1_KEYS, KeyFormat
 
 SPECIFICATION = "1.0.0"
 
 
-def lora_metadata(request: TrainRequest, prediction_type: str) -> dict[str, str]:
+def lora_metadata(request: TrainRequest, prediction_type: str, keys: KeyFormat = SD1_KEYS) -> dict[str, str]:
     """Return kohya's `ss_*`, Stability's `modelspec.*` and our `reel2lora.*` keys; no dates, so that bytes repeat.
 
     `reel2lora.*` holds the request's own metadata and the training settings as JSON.
     """
     return {
-        **_kohya(request),
-        **_modelspec(request, prediction_type),
+        **_kohya(request, keys),
+        **_modelspec(request, prediction_type, keys),
         **{f"reel2lora.{key}": value for key, value in request.metadata.items()},
         "reel2lora.settings": request.settings.model_dump_json(),
         "reel2lora.trigger": request.trigger,
     }
 
 
-def _kohya(request: TrainRequest) -> dict[str, str]:
+def _kohya(request: TrainRequest, keys: KeyFormat) -> dict[str, str]:
     settings = request.settings
     values: dict[str, object] = {
         "ss_output_name": request.name,
-        "ss_network_module": "networks.lora",
+        "ss_network_module": keys.network_module,
         "ss_network_dim": settings.rank,
         "ss_network_alpha": settings.alpha,
         "ss_network_args": _network_args(settings),
-        "ss_base_model_version": "sd_v1",
+        "ss_base_model_version": keys.base_version,
         "ss_sd_model_name": request.base.name,
         "ss_v2": False,
         "ss_learning_rate": settings.learning_rate,
@@ -61,13 +62,19 @@ def _network_args(settings: TrainSettings) -> str | None:
     return json.dumps({"conv_dim": str(settings.conv_rank), "conv_alpha": str(settings.conv_alpha)})
 
 
-def _modelspec(request: TrainRequest, prediction_type: str) -> dict[str, str]:
+def _modelspec(request: TrainRequest, prediction_type: str, keys: KeyFormat) -> dict[str, str]:
     return {
         "modelspec.sai_model_spec": SPECIFICATION,
-        "modelspec.architecture": "stable-diffusion-v1/lora",
+        "modelspec.architecture": keys.architecture,
         "modelspec.implementation": "diffusers",
         "modelspec.title": request.name,
         "modelspec.trigger_phrase": request.trigger,
         "modelspec.resolution": f"{request.settings.resolution}x{request.settings.resolution}",
-        "modelspec.prediction_type": "v" if prediction_type == "v_prediction" else prediction_type,
+        **_prediction(prediction_type),
     }
+
+
+def _prediction(kind: str) -> dict[str, str]:
+    """Return what a noise predictor says; of flows the specification says nothing."""
+    names = {"epsilon": "epsilon", "v_prediction": "v"}
+    return {"modelspec.prediction_type": names[kind]} if kind in names else {}

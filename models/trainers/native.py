@@ -1,4 +1,4 @@
-"""Train one LoRA of Stable Diffusion 1.x: `python -m models.trainers.native REQUEST.json`.
+"""Train one LoRA of any family of base models: `python -m models.trainers.native REQUEST.json`.
 
 Resumes by itself from the checkpoints in its output folder. On the CPU a run that was killed and resumed ends in the
 same bytes as one that was not. Latents are encoded once, and so are captions where the text encoder is not trained.
@@ -13,7 +13,8 @@ import torch
 from data_contracts.digest import digest_of
 from data_contracts.training import TrainRequest
 from models.child import Stopped, emit, run_child, stop_requested
-from models.diffusion import sd15
+from models.diffusion import load_base
+from models.diffusion.families import DENOISER, Drawing
 from models.diffusion.lora_file import LoraWeights, from_peft, save_kohya
 from models.pictures import encode_png
 from models.seeds import derived_seed
@@ -40,7 +41,7 @@ def train(request_file: Path) -> None:
     request.output.mkdir(parents=True, exist_ok=True)
     digest = digest_of([request.base, list(request.examples), request.settings.model_dump(exclude=_WATCHING)])
     saved = load_checkpoint(request.output / "checkpoints", digest)
-    model = sd15.load(request.base, request.settings.precision)
+    model = load_base(request.base, request.settings.precision)
     prepared = prepare(model, request.examples, request.settings)
     trainer = Trainer(Adapter(model, request.settings), prepared, request.settings)
     finished = 0
@@ -50,7 +51,7 @@ def train(request_file: Path) -> None:
         trainer.optimizer.load_state_dict(saved.optimizer)
     log = LossLog(request.output / "loss.jsonl", finished)
     _run(request, trainer, log, digest, finished)
-    lora = _write_lora(request, trainer.adapter)
+    lora = _write_lora(request, trainer)
     emit("done", lora=str(lora), steps=request.settings.steps, final_loss=log.final_loss())
 
 
@@ -80,7 +81,6 @@ def _sample(request: TrainRequest, trainer: Trainer, step: int) -> None:
     settings = request.settings
     if not settings.sample_every or step % settings.sample_every:
         return
-    drawing = sd15.Drawing(settings.sample_steps, settings.sample_guidance, settings.resolution)
     folder = request.output / "samples"
     folder.mkdir(exist_ok=True)
     for number, prompt in enumerate(settings.sample_prompts):
@@ -90,19 +90,25 @@ def _sample(request: TrainRequest, trainer: Trainer, step: int) -> None:
         if stop_requested():
             return
         words = prompt.replace("{trigger}", request.trigger)
+        edited = trainer.prepared.views[number % len(trainer.prepared.views)].control
+        controls = () if edited is None else (edited,)
+        drawing = Drawing(settings.sample_steps, settings.sample_guidance, settings.resolution, controls)
         seed = derived_seed(settings.seed, "sample", number)
-        picture = sd15.sample(trainer.adapter.model, [words], "", [seed], drawing)[0]
+        picture = trainer.adapter.model.sample([words], "", [seed], drawing)[0]
         beside = path.with_name(path.name + ".part")
         beside.write_bytes(encode_png(picture))
         beside.replace(path)
         emit("sample", step=step, image=str(path))
 
 
-def _write_lora(request: TrainRequest, adapter: Adapter) -> Path:
-    unet, text_encoder = (from_peft(state, adapter.size) for state in adapter.peft_states())
-    metadata = lora_metadata(request, adapter.model.scheduler.config.prediction_type)
+def _write_lora(request: TrainRequest, trainer: Trainer) -> Path:
+    adapter = trainer.adapter
+    modules = {key: from_peft(state, adapter.size) for key, state in adapter.peft_states().items()}
+    metadata = lora_metadata(request, trainer.objective.prediction_type, adapter.model.keys)
     path = request.output / "lora.safetensors"
-    save_kohya(path, LoraWeights(unet, text_encoder, metadata))
+    text_encoders = modules.get("text_encoder", {}), modules.get("text_encoder_2", {})
+    weights = LoraWeights(modules[DENOISER], text_encoders[0], metadata, text_encoders[1])
+    save_kohya(path, weights, adapter.model.keys)
     return path
 
 

@@ -1,22 +1,17 @@
 """One optimizer step: a batch disturbed, denoised, scored, and the adapter moved."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
+from data_contracts.faults import InputFault
 from data_contracts.training import TrainSettings
+from models.diffusion.families import DENOISER, Conditioning, DiffusionModel, stack_conditioning
 from models.diffusion.lora_file import AdapterSize
-from models.diffusion.lora_stack import (
-    TEXT_ENCODER_LAYERS,
-    adapter_parameters,
-    adapter_state,
-    adapters_off,
-    add_fresh_adapter,
-    unet_layers,
-)
-from models.diffusion.objective import Objective, Prior, learning_rate_factor, offset_noise
-from models.diffusion.sd15 import StableDiffusion, encode_prompts
+from models.diffusion.lora_stack import adapter_parameters, adapter_state, adapters_off, add_fresh_adapter
+from models.diffusion.objective import Prior, learning_rate_factor, offset_noise
+from models.diffusion.unet_layers import TEXT_ENCODER_LAYERS
 from models.seeds import derived_seed
 from models.trainers.examples import Draw, Prepared, draw
 
@@ -26,29 +21,33 @@ NAME = "trained"
 class Adapter:
     """The LoRA being trained, inside the networks of `model`."""
 
-    def __init__(self, model: StableDiffusion, settings: TrainSettings) -> None:
+    def __init__(self, model: DiffusionModel, settings: TrainSettings) -> None:
+        """Add the adapter to the networks.
+
+        Raises:
+            InputFault: the settings ask for something to be trained that the family has not.
+        """
         self.model = model
         self.size = AdapterSize(settings.rank, settings.alpha, settings.conv_rank, settings.conv_alpha)
         self.trains_text_encoder = settings.text_encoder_learning_rate > 0
-        self.networks: dict[str, Any] = {"unet": model.unet}
+        self.networks: dict[str, Any] = {DENOISER: model.denoiser}
         if self.trains_text_encoder:
-            self.networks["text_encoder"] = model.text_encoder
-        changes = {
-            "unet": (unet_layers(self.size), self.size),
-            "text_encoder": (TEXT_ENCODER_LAYERS, AdapterSize(settings.rank, settings.alpha)),
-        }
+            self.networks |= _trainable_encoders(model, settings)
+        text_size = AdapterSize(settings.rank, settings.alpha)
         with torch.random.fork_rng():
             torch.manual_seed(derived_seed(settings.seed, "adapter"))
             for key, network in self.networks.items():
-                layers, size = changes[key]
-                add_fresh_adapter(network, layers, NAME, size)
+                if key == DENOISER:
+                    add_fresh_adapter(network, model.layers(self.size), NAME, self.size)
+                else:
+                    add_fresh_adapter(network, TEXT_ENCODER_LAYERS, NAME, text_size)
         if settings.gradient_checkpointing:
-            model.unet.enable_gradient_checkpointing()
+            model.denoiser.enable_gradient_checkpointing()
 
-    def parameters(self, network: str) -> list[torch.nn.Parameter]:
-        """Return the adapter's parameters in one network, none where it is not trained."""
-        found = self.networks.get(network)
-        return list(adapter_parameters(found, NAME).values()) if found is not None else []
+    def parameters(self, *, denoiser: bool) -> list[torch.nn.Parameter]:
+        """Return the adapter's parameters in the denoiser, or those in the text encoders."""
+        networks = [network for key, network in self.networks.items() if (key == DENOISER) == denoiser]
+        return [parameter for network in networks for parameter in adapter_parameters(network, NAME).values()]
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return the adapter's values by network and parameter name."""
@@ -63,10 +62,9 @@ class Adapter:
         for name, value in self.tensors().items():
             value.copy_(tensors[name])
 
-    def peft_states(self) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-        """Return the adapter of the U-Net and of the text encoder in PEFT's format, the latter perhaps empty."""
-        text_encoder = self.networks.get("text_encoder")
-        return adapter_state(self.model.unet, NAME), adapter_state(text_encoder, NAME) if text_encoder else {}
+    def peft_states(self) -> dict[str, dict[str, torch.Tensor]]:
+        """Return the adapter of each network that is trained, in PEFT's format."""
+        return {key: adapter_state(network, NAME) for key, network in self.networks.items()}
 
 
 class Trainer:
@@ -76,10 +74,10 @@ class Trainer:
         self.adapter = adapter
         self.prepared = prepared
         self.settings = settings
-        self.objective = Objective(adapter.model.scheduler, settings.min_snr_gamma)
+        self.objective = adapter.model.objective(settings)
         groups: list[dict[str, Any]] = [
-            {"params": adapter.parameters("unet"), "peak": settings.learning_rate},
-            {"params": adapter.parameters("text_encoder"), "peak": settings.text_encoder_learning_rate},
+            {"params": adapter.parameters(denoiser=True), "peak": settings.learning_rate},
+            {"params": adapter.parameters(denoiser=False), "peak": settings.text_encoder_learning_rate},
         ]
         self.parameters = [parameter for group in groups for parameter in group["params"]]
         self.optimizer = torch.optim.AdamW(
@@ -87,9 +85,11 @@ class Trainer:
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
         )
-        self._captions: dict[str, torch.Tensor] = {}
+        self._captions: dict[tuple[str, int], Conditioning] = {}
         if self.keeps_prior or not adapter.trains_text_encoder:
             self._captions = self._encode_captions()
+        if not adapter.trains_text_encoder:
+            adapter.model.set_aside_text_encoders()
 
     @property
     def keeps_prior(self) -> bool:
@@ -98,7 +98,7 @@ class Trainer:
 
     @property
     def learning_rate(self) -> float:
-        """The U-Net's rate in the last step."""
+        """The denoiser's rate in the last step."""
         return float(self.optimizer.param_groups[0]["lr"])
 
     def step(self, number: int) -> float:
@@ -127,17 +127,17 @@ class Trainer:
     def _losses(self, batch_number: int, step: int) -> torch.Tensor:
         """Return the losses (N,) of one batch."""
         model = self.adapter.model
-        batch = draw(self.prepared, self.settings, batch_number, model.scheduler.config.num_train_timesteps)
+        batch = draw(self.prepared, self.settings, batch_number, self.objective)
         timesteps = batch.timesteps.to(model.device)
         latents = self.prepared.latents[batch.indices].to(model.device)
-        noise = offset_noise(batch.noise, batch.offsets, self.settings.noise_offset).to(model.device)
-        noisy = model.scheduler.add_noise(latents, noise, timesteps)
+        offset = self.settings.noise_offset if self.objective.offsets_noise else 0.0
+        noise = offset_noise(batch.noise, batch.offsets, offset).to(model.device)
+        noisy = self.objective.disturb(latents, noise, timesteps)
         masks = self.prepared.masks
         mask = None if masks is None else masks[batch.indices].to(model.device)
         low = self.settings.precision == "bfloat16"
         with torch.autocast(model.device.type, torch.bfloat16, enabled=low):
-            states = self._states(batch)
-            prediction = model.unet(noisy.to(states.dtype), timesteps, states).sample
+            prediction = model.predict(noisy, timesteps, {**self._told(batch), **self._seen(batch)})
             prior = self._prior(noisy, timesteps, batch) if self.keeps_prior else None
         target = self.objective.target(latents, noise, timesteps)
         losses = self.objective.losses(prediction, target, timesteps, mask, prior)
@@ -146,24 +146,40 @@ class Trainer:
 
     def _prior(self, noisy: torch.Tensor, timesteps: torch.Tensor, batch: Draw) -> Prior:
         """Return what the base model says without the adapter."""
-        states = self._base_states(batch)
+        told = self._base_told(batch)
         with torch.no_grad(), adapters_off(*self.adapter.networks.values()):
-            prediction = self.adapter.model.unet(noisy.to(states.dtype), timesteps, states).sample
+            prediction = self.adapter.model.predict(noisy, timesteps, {**told, **self._seen(batch)})
         return Prior(prediction, self.settings.masked_prior)
 
-    def _states(self, batch: Draw) -> torch.Tensor:
+    def _told(self, batch: Draw) -> Conditioning:
         if self.adapter.trains_text_encoder:
-            return encode_prompts(self.adapter.model, batch.captions)
-        return self._base_states(batch)
+            return self.adapter.model.encode_prompts(batch.captions)
+        return self._base_told(batch)
 
-    def _base_states(self, batch: Draw) -> torch.Tensor:
-        return torch.stack([self._captions[caption] for caption in batch.captions]).to(self.adapter.model.device)
+    def _base_told(self, batch: Draw) -> Conditioning:
+        pairs = zip(batch.captions, batch.indices, strict=True)
+        return self._on_device([self._captions[self._reading(*pair)] for pair in pairs])
 
-    def _encode_captions(self) -> dict[str, torch.Tensor]:
-        """Return the states of all captions as the base model reads them."""
-        captions = sorted({"", *(example.caption for example in self.prepared.examples)})
+    def _seen(self, batch: Draw) -> Conditioning:
+        return self._on_device([self.prepared.described[index] for index in batch.indices])
+
+    def _on_device(self, told: Sequence[Conditioning]) -> Conditioning:
+        return {name: tensor.to(self.adapter.model.device) for name, tensor in stack_conditioning(told).items()}
+
+    def _reading(self, caption: str, index: int) -> tuple[str, int]:
+        """Return what a caption's reading depends on: itself, and where the family edits, the example it is of."""
+        return caption, index if self.adapter.model.edits else 0
+
+    def _encode_captions(self) -> dict[tuple[str, int], Conditioning]:
+        """Return all captions as the base model reads them, on the CPU."""
+        examples = list(enumerate(self.prepared.examples))
+        readings = {self._reading(caption, index) for index, each in examples for caption in ("", each.caption)}
+        encoded: dict[tuple[str, int], Conditioning] = {}
         with torch.no_grad(), adapters_off(*self.adapter.networks.values()):
-            return {caption: encode_prompts(self.adapter.model, [caption])[0].cpu() for caption in captions}
+            for caption, index in sorted(readings):
+                told = self.adapter.model.encode_prompts([caption], [self.prepared.views[index]])
+                encoded[caption, index] = {name: tensor.cpu() for name, tensor in told.items()}
+        return encoded
 
     def _require_finite(self, losses: torch.Tensor, batch: Draw, step: int) -> None:
         broken = [place for place, loss in enumerate(losses.tolist()) if not torch.isfinite(torch.tensor(loss))]
@@ -174,3 +190,13 @@ class Trainer:
                 f"lower learning_rate ({self.settings.learning_rate:g}), or look at the picture"
             )
             raise FloatingPointError(message)
+
+
+def _trainable_encoders(model: DiffusionModel, settings: TrainSettings) -> Mapping[str, Any]:
+    if not model.text_encoders:
+        message = (
+            f"text_encoder_learning_rate is {settings.text_encoder_learning_rate:g}, but LoRAs of {model.keys.family} "
+            "leave the text encoders as they are: set it to 0"
+        )
+        raise InputFault(message)
+    return model.text_encoders

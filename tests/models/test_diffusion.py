@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from data_contracts.faults import InputFault
 from data_contracts.generation import GenerateRequest, picture_name
-from models.diffusion import sd15
+from models.diffusion import load_base, sd15
 from models.diffusion.generate import generate
 from models.diffusion.lora_file import LoraModule, LoraWeights, save_kohya
 from models.diffusion.objective import Objective, Prior, learning_rate_factor, masked_mean, offset_noise
@@ -83,8 +83,11 @@ def test_a_folder_that_is_no_pipeline_is_refused(tmp_path: Path):
     with pytest.raises(InputFault, match=r"no model_index\.json"):
         sd15.load(tmp_path)
     (tmp_path / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
-    with pytest.raises(InputFault, match="is a FluxPipeline"):
+    with pytest.raises(InputFault, match="is of the family flux, not a StableDiffusionPipeline"):
         sd15.load(tmp_path)
+    (tmp_path / "model_index.json").write_text('{"_class_name": "KolorsPipeline"}')
+    with pytest.raises(InputFault, match="is a KolorsPipeline; known are StableDiffusionPipeline, "):
+        load_base(tmp_path)
 
 
 def test_latents_are_an_eighth_and_scaled(model):

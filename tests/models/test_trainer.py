@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from diffusers import DDPMScheduler, StableDiffusionPipeline
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -20,9 +21,12 @@ from safetensors.torch import load_file, save_file
 from data_contracts.faults import InputFault
 from data_contracts.training import TrainExample, TrainRequest, TrainSettings
 from models.diffusion import sd15
-from models.diffusion.lora_file import load_kohya
-from models.diffusion.lora_stack import adapters_off
+from models.diffusion.lora_file import AdapterSize, load_kohya
+from models.diffusion.lora_stack import adapter_parameters, adapters_off, add_fresh_adapter
+from models.diffusion.objective import Objective
+from models.diffusion.unet_layers import TEXT_ENCODER_LAYERS, unet_layers
 from models.pictures import encode_png, read_rgb
+from models.seeds import derived_seed
 from models.trainers.checkpoint import LossLog
 from models.trainers.examples import Prepared, draw, prepare
 from models.trainers.native import train
@@ -31,6 +35,7 @@ from tests.random_base import make_random_base
 
 ROOT = Path(__file__).parents[2]
 STEPS = 20
+OBJECTIVE = Objective(DDPMScheduler())
 SETTINGS = {
     "rank": 4,
     "alpha": 4.0,
@@ -198,6 +203,49 @@ def test_a_loss_that_is_no_number_names_the_step_and_the_picture(base, examples,
         train(write_request(tmp_path / "run", broken, examples))
 
 
+def test_three_steps_are_those_of_the_plain_recipe_to_the_bit(base, examples, tmp_path: Path):
+    """What the trainer is, written out for Stable Diffusion 1.x alone: whatever else it can, this it must stay."""
+    changes = {"steps": 3, "masked_prior": 0.0, "sample_every": 0, "accumulate": 1}
+    train(write_request(tmp_path, base, examples, **changes))
+    config = TrainSettings.model_validate({**SETTINGS, **changes})
+    torch.set_num_threads(1)
+    pipeline = StableDiffusionPipeline.from_pretrained(base, safety_checker=None)
+    noises = DDPMScheduler.from_config(pipeline.scheduler.config)
+    networks = (
+        pipeline.unet.requires_grad_(requires_grad=False),
+        pipeline.text_encoder.requires_grad_(requires_grad=False),
+    )
+    torch.manual_seed(derived_seed(config.seed, "adapter"))
+    add_fresh_adapter(networks[0], unet_layers(AdapterSize(4, 4.0, 2, 1.0)), "plain", AdapterSize(4, 4.0, 2, 1.0))
+    add_fresh_adapter(networks[1], TEXT_ENCODER_LAYERS, "plain", AdapterSize(4, 4.0))
+    trained = [list(adapter_parameters(network, "plain").values()) for network in networks]
+    optimizer = torch.optim.AdamW([{"params": each} for each in trained], lr=1e-3, weight_decay=0.01)
+    data = prepare(sd15.load(base, device="cpu"), examples, config)
+    for number, factor in enumerate((1 / 3, 2 / 3, 1)):  # two steps of warm-up, then the cosine's peak
+        seen = draw(data, config, number, OBJECTIVE)
+        noise, latents = seen.noise + 0.05 * seen.offsets, data.latents[seen.indices]
+        tokens = pipeline.tokenizer(seen.captions, padding="max_length", return_tensors="pt").input_ids
+        noisy = noises.add_noise(latents, noise, seen.timesteps)
+        said = networks[0](noisy, seen.timesteps, networks[1](tokens)[0]).sample
+        mask = data.masks[seen.indices]
+        errors = ((said - noise).square() * mask).mean(dim=(1, 2, 3)) / mask.mean(dim=(1, 2, 3))
+        snr = noises.alphas_cumprod[seen.timesteps] / (1 - noises.alphas_cumprod[seen.timesteps])
+        (errors * (snr.clamp(max=5) / snr)).mean().backward()
+        for group in optimizer.param_groups:
+            group["lr"] = 1e-3 * factor
+        torch.nn.utils.clip_grad_norm_(trained[0] + trained[1], 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    ours = load_file(tmp_path / "checkpoints/step-000003/weights.safetensors")
+    plain = {
+        f"{key}/{name.replace('.plain.', '.trained.')}": value
+        for key, network in zip(("unet", "text_encoder"), networks, strict=True)
+        for name, value in adapter_parameters(network, "plain").items()
+    }
+    assert ours.keys() == plain.keys()
+    assert all(torch.equal(ours[key], plain[key]) for key in ours)
+
+
 @pytest.fixture(scope="module")
 def prepared(base, examples) -> Prepared:
     return prepare(sd15.load(base, device="cpu"), examples, TrainSettings.model_validate(SETTINGS))
@@ -261,8 +309,8 @@ def test_what_lies_outside_the_masks_stays_as_the_base_model_draws_it(base, prep
 def test_draws_depend_on_the_position_alone(prepared: Prepared, seed: int, batch: int, first: int):
     one = TrainSettings.model_validate({**SETTINGS, "seed": seed, "batch": 1})
     many = one.model_copy(update={"batch": batch})
-    together = draw(prepared, many, first, 1000)
-    apart = [draw(prepared, one, first * batch + place, 1000) for place in range(batch)]
+    together = draw(prepared, many, first, OBJECTIVE)
+    apart = [draw(prepared, one, first * batch + place, OBJECTIVE) for place in range(batch)]
     assert together.indices == [single.indices[0] for single in apart]
     assert together.captions == [single.captions[0] for single in apart]
     assert torch.equal(together.noise, torch.cat([single.noise for single in apart]))
@@ -273,7 +321,7 @@ def test_draws_depend_on_the_position_alone(prepared: Prepared, seed: int, batch
 @given(seed=st.integers(0, 2**31 - 1), passes=st.integers(0, 5))
 def test_a_pass_shows_each_example_as_often_as_its_repeats(prepared: Prepared, seed: int, passes: int):
     config = TrainSettings.model_validate({**SETTINGS, "seed": seed, "batch": 6})
-    assert Counter(draw(prepared, config, passes, 1000).indices) == {0: 1, 1: 2, 2: 3}
+    assert Counter(draw(prepared, config, passes, OBJECTIVE).indices) == {0: 1, 1: 2, 2: 3}
 
 
 def test_masks_and_pictures_are_checked_before_training(base, examples, tmp_path: Path):

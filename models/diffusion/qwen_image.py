@@ -1,0 +1,204 @@
+"""Qwen-Image out of a diffusers folder: a transformer that reads with a vision-language model. Qwen team, 2025."""
+
+# mypy: disable-error-code="no-untyped-call"
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import (
+    AutoencoderKLQwenImage,
+    FlowMatchEulerDiscreteScheduler,
+    QwenImagePipeline,
+    QwenImageTransformer2DModel,
+)
+from numpy.typing import NDArray
+from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
+
+from data_contracts.faults import InputFault
+from data_contracts.training import TrainSettings
+from models.diffusion.attention_layers import ATTENTION_LAYERS, require_no_convolutions
+from models.diffusion.families import (
+    Conditioning,
+    Drawing,
+    Precision,
+    View,
+    own_generators,
+    quiet,
+    stack_conditioning,
+    to_levels,
+)
+from models.diffusion.flow import FlowMatching, flow_objective
+from models.diffusion.lora_file import AdapterSize, KeyFormat
+from models.diffusion.patches import pack, unpack
+from models.diffusion.qwen_keys import QWEN_KEYS
+
+MOST_TOKENS = 1024
+QUESTION = (
+    "<|im_start|>system\nDescribe the image by detailing the color, shape, size, texture, quantity, text, spatial "
+    "relationships of the objects and background:<|im_end|>\n<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
+)
+"""What the language model is asked, as in the family's training."""
+QUESTION_TOKENS = 34
+"""How many of its first tokens say nothing of the prompt, and are left out."""
+STATES, MASK, CONTROL = "states", "mask", "control"
+
+
+@dataclass(frozen=True)
+class QwenImage:
+    """The networks of one base model, frozen, on one device."""
+
+    # Any: the members of these classes are declared in no way that a type checker reads.
+    tokenizer: Any  # Qwen2Tokenizer
+    text_encoder: Any  # Qwen2_5_VLForConditionalGeneration
+    vae: Any  # AutoencoderKLQwenImage, of videos: a picture is one of one frame
+    transformer: Any  # QwenImageTransformer2DModel
+    scheduler: Any  # FlowMatchEulerDiscreteScheduler
+    device: torch.device
+    keys: KeyFormat = QWEN_KEYS
+    multiple: int = 16
+    edits: bool = False
+
+    @property
+    def denoiser(self) -> Any:  # noqa: ANN401
+        """The transformer."""
+        return self.transformer
+
+    @property
+    def text_encoders(self) -> dict[str, Any]:
+        """None: LoRAs leave the language model as it is."""
+        return {}
+
+    def layers(self, size: AdapterSize) -> str:
+        """Return the pattern of the attention's layers.
+
+        Raises:
+            InputFault: the adapter is to change convolutions, of which a transformer has none.
+        """
+        require_no_convolutions(size, self.keys.family)
+        return ATTENTION_LAYERS
+
+    def objective(self, settings: TrainSettings) -> FlowMatching:
+        """Return the velocity to be predicted; the shift is that of drawing pictures of this size."""
+        return flow_objective(settings, self.scheduler.config, (settings.resolution // self.multiple) ** 2)
+
+    def encode_images(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the latents (N, 16, H/8, W/8) float32, each channel normalised, of `images` (N, 3, H, W) in -1..1."""
+        mean, deviation = self._latent_spread()
+        with torch.no_grad():
+            frames = [self.vae.encode(image[None, :, None].to(self.vae.device)).latent_dist.mode() for image in images]
+        latents = torch.cat(frames)[:, :, 0]  # (N, 16, h, w): of the one frame
+        return ((latents - mean) / deviation).cpu()
+
+    def encode_prompts(self, prompts: Sequence[str], views: Sequence[View] = ()) -> Conditioning:  # noqa: ARG002
+        """Return the language model's last hidden states (N, tokens, dim), and where there are some (N, tokens).
+
+        Each prompt is read by itself, so that what it says does not depend on how long its neighbours are.
+
+        Raises:
+            InputFault: a prompt has more tokens than are read.
+        """
+        return stack_conditioning([self._read(prompt) for prompt in prompts])
+
+    def set_aside_text_encoders(self) -> None:
+        """Free the device's memory of the language model, which then reads on the CPU."""
+        self.text_encoder.to("cpu")
+
+    def describe(self, views: Sequence[View]) -> Conditioning:  # noqa: ARG002  part of what all families do
+        """Return nothing: the transformer is told of its prompts alone."""
+        return {}
+
+    def predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, told: Conditioning) -> torch.Tensor:
+        """Return the velocity (N, 16, h, w) that the transformer sees in `noisy` latents at shares of noise (N,)."""
+        count, _, height, width = noisy.shape
+        states, mask = told[STATES], told[MASK]
+        seen = [pack(noisy), *([pack(told[CONTROL])] if CONTROL in told else [])]
+        tokens = self.transformer(
+            hidden_states=torch.cat(seen, dim=1).to(states.dtype),
+            timestep=timesteps,
+            encoder_hidden_states=states,
+            encoder_hidden_states_mask=None if bool(mask.all()) else mask,
+            img_shapes=[[(1, height // 2, width // 2)] * len(seen)] * count,
+        ).sample
+        return unpack(tokens[:, : seen[0].shape[1]], height, width)
+
+    def sample(
+        self, prompts: Sequence[str], negative_prompt: str, seeds: Sequence[int], drawing: Drawing
+    ) -> list[NDArray[np.uint8]]:
+        """Return a picture (size, size, 3) RGB uint8 for each prompt and its seed, by Euler steps along the flow."""
+        with torch.no_grad():
+            told = self.encode_prompts(prompts)
+            against = self.encode_prompts([negative_prompt] * len(prompts)) if drawing.guidance > 1 else {}
+            tokens = self._pipeline()(
+                prompt_embeds=told[STATES],
+                prompt_embeds_mask=told[MASK],
+                negative_prompt_embeds=against.get(STATES),
+                negative_prompt_embeds_mask=against.get(MASK),
+                true_cfg_scale=drawing.guidance,
+                num_inference_steps=drawing.steps,
+                height=drawing.size,
+                width=drawing.size,
+                max_sequence_length=MOST_TOKENS,
+                generator=own_generators(seeds),
+                output_type="latent",
+            ).images
+            side = 2 * (drawing.size // self.multiple)
+            return self.decode(unpack(tokens.float(), side, side))
+
+    def decode(self, latents: torch.Tensor) -> list[NDArray[np.uint8]]:
+        """Return the pictures (8 h, 8 w, 3) RGB uint8 of normalised `latents` (N, 16, h, w)."""
+        mean, deviation = self._latent_spread()
+        frames = (latents * deviation + mean)[:, :, None]
+        return to_levels(self.vae.decode(frames).sample[:, :, 0])  # of (N, 3, H, W) in -1..1
+
+    def _read(self, prompt: str) -> Conditioning:
+        ids = self.tokenizer(QUESTION.format(prompt), return_tensors="pt").input_ids
+        if (count := ids.shape[1] - QUESTION_TOKENS) > MOST_TOKENS:
+            message = f"prompt {prompt!r} has {count} tokens; {MOST_TOKENS} are read: shorten it"
+            raise InputFault(message)
+        read = self.text_encoder(input_ids=ids.to(self.text_encoder.device), output_hidden_states=True)
+        states = read.hidden_states[-1][:, QUESTION_TOKENS:].to(self.device)
+        return {STATES: states, MASK: torch.ones(states.shape[:2], dtype=torch.long, device=self.device)}
+
+    def _latent_spread(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return mean and standard deviation of the latents' channels, (1, 16, 1, 1) each."""
+        config = self.vae.config
+        numbers = torch.tensor([config.latents_mean, config.latents_std], device=self.vae.device)
+        mean, deviation = numbers[:, None, :, None, None]
+        return mean, deviation
+
+    def _pipeline(self) -> Any:  # noqa: ANN401
+        pipeline: Any = QwenImagePipeline(
+            scheduler=FlowMatchEulerDiscreteScheduler.from_config(self.scheduler.config),
+            vae=self.vae,
+            # Prompts are encoded before. A language model set aside would have it take the CPU for its device.
+            text_encoder=None,
+            tokenizer=None,
+            transformer=self.transformer,
+        )
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+
+def load(folder: Path, precision: str = "float32", device: str | None = None) -> QwenImage:
+    """Return the base model in the diffusers folder `folder`, read from safetensors only."""
+    return QwenImage(*read_networks(folder, precision, device))
+
+
+def read_networks(folder: Path, precision: str, device: str | None) -> tuple[Any, ...]:
+    """Return the first fields of QwenImage: tokenizer, networks and scheduler out of `folder`, and their device."""
+    quiet()
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True}
+    dtype = Precision[precision]
+    reader: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder / "text_encoder", dtype=dtype, **options)
+    vae = AutoencoderKLQwenImage.from_pretrained(folder / "vae", torch_dtype=torch.float32, **options)
+    transformer = QwenImageTransformer2DModel.from_pretrained(folder / "transformer", torch_dtype=dtype, **options)
+    for network in (reader, vae, transformer):
+        network.requires_grad_(requires_grad=False).eval().to(where)
+    tokenizer = Qwen2Tokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
+    scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
+    return tokenizer, reader, vae, transformer, scheduler, where

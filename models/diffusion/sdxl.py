@@ -1,0 +1,177 @@
+"""Stable Diffusion XL out of a diffusers folder or a checkpoint. Podell et al., SDXL, 2023."""
+
+# mypy: disable-error-code="no-untyped-call"
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import (
+    AutoencoderKL,
+    DDPMScheduler,
+    DPMSolverMultistepScheduler,
+    StableDiffusionXLPipeline,
+    UNet2DConditionModel,
+)
+from numpy.typing import NDArray
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
+
+from data_contracts.training import TrainSettings
+from models.diffusion.clip_text import clip_tokens
+from models.diffusion.families import Conditioning, Drawing, Precision, View, own_generators, quiet, to_levels
+from models.diffusion.lora_file import UNET_PREFIX, AdapterSize, KeyFormat
+from models.diffusion.objective import Objective
+from models.diffusion.sd15 import ENCODE_BATCH, encode
+from models.diffusion.sgm_keys import from_sgm, to_sgm
+from models.diffusion.single_file import read_checkpoint
+from models.diffusion.unet_layers import unet_layers
+
+SDXL_KEYS = KeyFormat(
+    "SDXL",
+    {"unet": (UNET_PREFIX,), "text_encoder": ("lora_te1_",), "text_encoder_2": ("lora_te2_",)},
+    to_sgm,
+    from_sgm,
+    base_version="sdxl_base_v1-0",
+    architecture="stable-diffusion-xl-v1-base/lora",
+)
+_STATES, _POOLED, _TIME_IDS = "states", "pooled", "time_ids"
+_PENULTIMATE = -2
+
+
+@dataclass(frozen=True)
+class StableDiffusionXL:
+    """The networks of one base model, frozen, on one device."""
+
+    # Any: the members of these classes are declared in no way that a type checker reads.
+    tokenizers: tuple[Any, Any]  # CLIPTokenizer
+    text_encoder: Any  # CLIPTextModel
+    text_encoder_2: Any  # CLIPTextModelWithProjection
+    vae: Any  # AutoencoderKL, float32: in half precision SDXL's overflows
+    unet: Any  # UNet2DConditionModel
+    scheduler: Any  # DDPMScheduler
+    device: torch.device
+    keys: KeyFormat = SDXL_KEYS
+    multiple: int = 8
+    edits: bool = False
+
+    @property
+    def denoiser(self) -> Any:  # noqa: ANN401
+        """The U-Net."""
+        return self.unet
+
+    @property
+    def text_encoders(self) -> dict[str, Any]:
+        """CLIP's and OpenCLIP's text encoder, which LoRAs may change."""
+        return {"text_encoder": self.text_encoder, "text_encoder_2": self.text_encoder_2}
+
+    def layers(self, size: AdapterSize) -> str:
+        """Return the pattern of the U-Net's layers that an adapter of this size changes."""
+        return unet_layers(size)
+
+    def objective(self, settings: TrainSettings) -> Objective:
+        """Return the noise or velocity to be predicted, weighed by min-SNR."""
+        return Objective(self.scheduler, settings.min_snr_gamma)
+
+    def encode_images(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the scaled latents (N, 4, H/8, W/8) float32, on the CPU, of `images` (N, 3, H, W) in -1..1."""
+        return encode(self.vae, images.split(ENCODE_BATCH)) * float(self.vae.config.scaling_factor)
+
+    def encode_prompts(self, prompts: Sequence[str], views: Sequence[View] = ()) -> Conditioning:  # noqa: ARG002
+        """Return both encoders' last but one hidden states (N, 77, dim + dim 2), and the second's pooled (N, dim 2).
+
+        Raises:
+            InputFault: a prompt has more tokens than the text encoders read.
+        """
+        first, second = (clip_tokens(tokenizer, prompts, self.device) for tokenizer in self.tokenizers)
+        one = self.text_encoder(first, output_hidden_states=True)
+        two = self.text_encoder_2(second, output_hidden_states=True)
+        states = torch.cat([one.hidden_states[_PENULTIMATE], two.hidden_states[_PENULTIMATE]], dim=-1)
+        return {_STATES: states, _POOLED: two.text_embeds}
+
+    def set_aside_text_encoders(self) -> None:
+        """Leave CLIP where it is: it is small."""
+
+    def describe(self, views: Sequence[View]) -> Conditioning:
+        """Return the original size, top and left of the crop, and the size seen, in pixels (N, 6). Ibid., 2.2."""
+        ids = [[*view.original, *view.crop, view.size, view.size] for view in views]
+        return {_TIME_IDS: torch.tensor(ids, dtype=torch.float32, device=self.device)}
+
+    def predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, told: Conditioning) -> torch.Tensor:
+        """Return the noise or velocity (N, 4, h, w) that the U-Net sees in `noisy` latents at timesteps (N,)."""
+        states = told[_STATES]
+        added = {"text_embeds": told[_POOLED], "time_ids": told[_TIME_IDS]}
+        prediction: torch.Tensor = self.unet(noisy.to(states.dtype), timesteps, states, added_cond_kwargs=added).sample
+        return prediction
+
+    def sample(
+        self, prompts: Sequence[str], negative_prompt: str, seeds: Sequence[int], drawing: Drawing
+    ) -> list[NDArray[np.uint8]]:
+        """Return a picture (size, size, 3) RGB uint8 for each prompt and its seed, as `sd15.sample` does."""
+        with torch.no_grad():
+            positive = self.encode_prompts(prompts)
+            negative = self.encode_prompts([negative_prompt])
+            latents = self._pipeline()(
+                prompt_embeds=positive[_STATES],
+                pooled_prompt_embeds=positive[_POOLED],
+                negative_prompt_embeds=negative[_STATES].expand_as(positive[_STATES]),
+                negative_pooled_prompt_embeds=negative[_POOLED].expand_as(positive[_POOLED]),
+                num_inference_steps=drawing.steps,
+                guidance_scale=drawing.guidance,
+                height=drawing.size,
+                width=drawing.size,
+                generator=own_generators(seeds),
+                output_type="latent",
+            ).images
+            values = self.vae.decode(latents.float() / self.vae.config.scaling_factor).sample
+        return to_levels(values)  # of (N, 3, H, W) in -1..1
+
+    def _pipeline(self) -> Any:  # noqa: ANN401
+        solver = DPMSolverMultistepScheduler.from_config(self.scheduler.config, use_karras_sigmas=True)
+        pipeline: Any = StableDiffusionXLPipeline(
+            vae=self.vae,
+            text_encoder=self.text_encoder,
+            text_encoder_2=self.text_encoder_2,
+            tokenizer=self.tokenizers[0],
+            tokenizer_2=self.tokenizers[1],
+            unet=self.unet,
+            scheduler=solver,
+            add_watermarker=False,
+        )
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
+
+
+def load(
+    base: Path, precision: str = "float32", device: str | None = None, configurations: Path | None = None
+) -> StableDiffusionXL:
+    """Return the base model in a diffusers folder or a single checkpoint, read from safetensors only.
+
+    configurations: a checkpoint's, see `read_checkpoint`.
+
+    Raises:
+        MissingWeights: `base` is a checkpoint, and its configuration files are not in the hub's cache.
+    """
+    quiet()
+    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    dtype = Precision[precision]
+    if base.is_file():
+        whole = read_checkpoint(StableDiffusionXLPipeline, base, "sdxl", configurations)
+        one, two, vae, unet = whole.text_encoder, whole.text_encoder_2, whole.vae, whole.unet.to(dtype)
+        one, two = one.to(dtype), two.to(dtype)
+        first, second = whole.tokenizer, whole.tokenizer_2
+        scheduler = DDPMScheduler.from_config(whole.scheduler.config)
+    else:
+        options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True}
+        one = CLIPTextModel.from_pretrained(base / "text_encoder", dtype=dtype, **options)
+        two = CLIPTextModelWithProjection.from_pretrained(base / "text_encoder_2", dtype=dtype, **options)
+        vae = AutoencoderKL.from_pretrained(base / "vae", torch_dtype=torch.float32, **options)
+        unet = UNet2DConditionModel.from_pretrained(base / "unet", torch_dtype=dtype, **options)
+        first = CLIPTokenizer.from_pretrained(base / "tokenizer", local_files_only=True)
+        second = CLIPTokenizer.from_pretrained(base / "tokenizer_2", local_files_only=True)
+        scheduler = DDPMScheduler.from_pretrained(base / "scheduler", local_files_only=True)
+    for network in (one, two, vae, unet):
+        network.requires_grad_(requires_grad=False).eval().to(where)
+    return StableDiffusionXL((first, second), one, two, vae, unet, scheduler, where)
