@@ -79,16 +79,22 @@ class Plate(OfFrame):
 
     frame_id: str
     image: FileName
-    provenance: FileName = Field(description="8-bit classes: 0 own pixel, 1 a neighbouring frame's, 2 the network's")
+    provenance: FileName = Field(
+        description="8-bit classes: 0 own pixel, 1 another frame's of the shot, 2 the network's, 3 another shot's"
+    )
     hole: FileName = Field(description="8-bit, 255 where characters, dilated, were taken out")
     hole_share: Share = Field(description="share of the picture that was taken out")
-    neighbour_share: Share = Field(description="share of the hole filled with true pixels of other frames")
+    neighbour_share: Share = Field(description="share of the hole filled with true pixels of the shot's other frames")
+    other_shot_share: Share = Field(default=0.0, description="share of the hole filled with true pixels of other shots")
     invented_share: Share = Field(description="share of the picture that a network made up")
     sharpness: float = Field(ge=0, description="variance of the Laplacian outside the hole")
 
 
 class Place(OfFrame):
     """Which place a plate shows."""
+    residue_share: Share = Field(
+        default=0.0, description="area, as a share of the hole's, that still looks like a character"
+    )
 
     plate_id: str
     cluster: int = Field(ge=-1, description="-1 is noise")

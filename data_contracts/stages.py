@@ -56,12 +56,18 @@ class InpaintPlatesConfig(StageConfig):
 
     backend: str = Field(default="patchmatch", description="a backend of models/inpaint, for what no frame shows")
     per_shot: int = Field(default=4, ge=1, description="plates a shot, spread over it")
-    views: int = Field(default=10, ge=0, description="frames of other shots asked for what this one hides; 0: none")
+    views: int = Field(default=25, ge=0, description="frames of other shots asked for what this one hides; 0: none")
     max_invented_share: float = Field(
         default=0.1, ge=0, le=1, description="a plate is refused when the network made up more of the picture than this"
     )
 
 
+    max_residue_share: float = Field(
+        default=0.025,
+        ge=0,
+        le=1,
+        description="a plate is refused when this share of its hole's area still looks like a character; 1 keeps all",
+    )
 class ClusterPlacesConfig(StageConfig):
     """How plates are grouped into places, and what these are called."""
 

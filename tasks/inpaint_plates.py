@@ -5,6 +5,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from data_contracts.dataset import Dataset
 from data_contracts.records import Frame, Layer, Plate, Rejected
@@ -14,7 +15,7 @@ from models.inpaint.provenance import Origin, PlateImage, ShotPlates
 from models.pictures import Picture, keep_picture, read_rgb
 from models.sheets import plates_sheet
 from models.shots.quality import sharpness
-from tasks.other_shots import OtherShots, hole_of
+from tasks.other_shots import OtherShots, hole_of, spread_indices
 from tasks.progress import report_progress
 from tasks.stage import stage
 
@@ -22,7 +23,7 @@ inpainter = lru_cache(maxsize=1)(INPAINTERS.load)
 MAX_HOLE = 0.9  # of a picture; beyond it nothing is left to go by
 
 
-@stage(Plate, version=1, by="shot", of_film=("film_frames", "film_layers"), sheet=plates_sheet)
+@stage(Plate, version=2, by="shot", of_film=("film_frames", "film_layers"), sheet=plates_sheet)
 def inpaint_plates(
     out: Path,
     frames: Dataset[Frame],
@@ -31,7 +32,7 @@ def inpaint_plates(
     film_layers: Dataset[Layer],
     config: InpaintPlatesConfig,
 ) -> Iterator[Plate | Rejected]:
-    """Yield plates spread over the shot; refuse those of which a network would make up too much.
+    """Yield plates spread over the shot; refuse what a network would mostly make up and what still shows somebody.
 
     `film_frames` and `film_layers` are those of all shots: another shot may show what this one never uncovers.
     """
@@ -48,19 +49,16 @@ def inpaint_plates(
         plate = shot.make(index, elsewhere.views_like(pictures[index], config.views) if holes[index].any() else ())
         if (invented := plate.share(Origin.NETWORK)) > config.max_invented_share:
             yield Rejected(id=f"{frame.id}:plate", reason="mostly_invented", value=invented)
+        elif plate.residue > config.max_residue_share:
+            yield Rejected(id=f"{frame.id}:plate", reason="character_left", value=plate.residue)
         else:
             yield plate_of(out, frame, plate)
-
-
-def spread_indices(count: int, wanted: int) -> list[int]:
-    """Return up to `wanted` different indices, evenly spread over `count` items."""
-    wanted = min(count, wanted)
-    return [int((n + 0.5) * count / wanted) for n in range(wanted)]
 
 
 def plate_of(out: Path, frame: Frame, plate: PlateImage) -> Plate:
     """Write the plate and where its pixels came from; return the row."""
     hole = plate.provenance != Origin.OWN
+    sources = plate.provenance[hole]
     grown: Picture = np.where(hole, 0, 255).astype(np.uint8)
     return Plate(
         id=f"{frame.id}:plate",
@@ -70,7 +68,14 @@ def plate_of(out: Path, frame: Frame, plate: PlateImage) -> Plate:
         provenance=keep_picture(out, plate.provenance),
         hole=keep_picture(out, 255 - grown),
         hole_share=round(float(hole.mean()), 6),
-        neighbour_share=round(float((plate.provenance[hole] == Origin.NEIGHBOUR).mean()) if hole.any() else 0.0, 6),
+        neighbour_share=_share(sources, Origin.NEIGHBOUR),
+        other_shot_share=_share(sources, Origin.OTHER_SHOT),
+        residue_share=round(plate.residue, 6),
         invented_share=round(plate.share(Origin.NETWORK), 6),
         sharpness=round(sharpness(plate.image, grown), 3),
     )
+
+
+def _share(sources: NDArray[np.uint8], origin: Origin) -> float:
+    """Return which part of the pixels `sources` (n,) came from `origin`, 0 of none."""
+    return round(float((sources == origin).mean()), 6) if sources.size else 0.0

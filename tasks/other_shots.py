@@ -8,17 +8,20 @@ import numpy as np
 from data_contracts.dataset import Dataset
 from data_contracts.records import Frame, Layer
 from models.inpaint import Hole
-from models.inpaint.elsewhere import Map, View, most_alike, palette
+from models.inpaint.elsewhere import View
+from models.inpaint.palettes import Palette, most_alike, palette
 from models.inpaint.provenance import dilate
 from models.pictures import Picture, read_grey, read_rgb
 
+PER_SHOT = 5  # frames of a shot: what moves in front, and a camera that moves, show more of the place
+
 
 class OtherShots:
-    """Two frames of every shot but one, known only by their colours until one of them is asked for."""
+    """A few frames of every shot but one, known only by their colours until one of them is asked for."""
 
     def __init__(self, frames: Dataset[Frame], layers: Dataset[Layer], but: str) -> None:
         shots = [group.rows for shot, group in frames.groups("shot").items() if shot != but]
-        self.candidates = [rows[n] for rows in shots for n in sorted({len(rows) // 3, 2 * len(rows) // 3})]
+        self.candidates = [rows[n] for rows in shots for n in spread_indices(len(rows), PER_SHOT)]
         self.frames, self.layers = frames, layers
         self.views: dict[str, View] = {}
 
@@ -35,6 +38,12 @@ class OtherShots:
         return self.views[frame.id]
 
 
+def spread_indices(count: int, wanted: int) -> list[int]:
+    """Return up to `wanted` different indices, evenly spread over `count` items."""
+    wanted = min(count, wanted)
+    return [int((n + 0.5) * count / wanted) for n in range(wanted)]
+
+
 def hole_of(frame: Frame, layers: Dataset[Layer]) -> Hole:
     """Return where characters are in a frame, `(H, W)` bool; soft edges count."""
     hole = np.zeros((frame.height, frame.width), bool)
@@ -44,6 +53,6 @@ def hole_of(frame: Frame, layers: Dataset[Layer]) -> Hole:
 
 
 @lru_cache(maxsize=10_000)
-def palette_of(path: Path) -> Map:
+def palette_of(path: Path) -> Palette:
     """Return a picture's colours; the files are named by their content, so a path is one picture for good."""
     return palette(read_rgb(path))

@@ -5,8 +5,7 @@
 | `patchmatch` | exemplar-based completion over a pyramid, copies patches of the plate | none; BSD-3 (PyPI)      |
 | `lama`       | big-LaMa, a network that has seen many pictures; TorchScript         | 206 MB, Apache-2.0      |
 
-True pixels come first: `provenance.make_plate` takes what other frames of the shot show and asks a network for what
-is left.
+True pixels come first: `provenance.ShotPlates` takes what other frames show and asks a network for what is left.
 """
 
 from typing import Protocol

@@ -1,7 +1,8 @@
 """True background pixels for a hole, from frames of the same shot that show what it hides.
 
-Each neighbour is laid over the frame by a homography; of the samples that a pixel gets this way the median is taken,
-and only where they agree. A cast shadow that wanders through is outvoted too.
+Each neighbour is laid over the frame by a homography; of the samples that a pixel gets this way the median is taken
+where they agree: a cast shadow that wanders through is outvoted. Where they do not, as at the edge of what stands
+before the rest, the sample nearest in time is taken, which parallax has moved least.
 """
 
 import warnings
@@ -29,13 +30,17 @@ class NeighbourFill:
 
 
 class Neighbours:
-    """The frames (H, W, 3) and holes (H, W) of one shot; features are found once a frame, when first needed."""
+    """The frames (H, W, 3) and holes (H, W) of one shot; features are found once a frame, when first needed.
 
-    def __init__(self, frames: Sequence[Image], holes: Sequence[Hole]) -> None:
+    `doubts` (H, W) are pixels outside the hole that may be no scenery either: they are taken where nothing else is.
+    """
+
+    def __init__(self, frames: Sequence[Image], holes: Sequence[Hole], doubts: Sequence[Hole] = ()) -> None:
         if len(frames) != len(holes):
             message = f"{len(frames)} frames came with {len(holes)} holes; each frame of a shot needs its own"
             raise ValueError(message)
         self._frames, self._holes = frames, holes
+        self._doubts = doubts or [np.zeros_like(hole) for hole in holes]
         self._features: dict[int, Features] = {}
 
     def fill(self, index: int) -> NeighbourFill:
@@ -49,10 +54,9 @@ class Neighbours:
         samples, seen = self._samples(index, window)
         if not len(samples):
             return NeighbourFill(image, known)
-        median, agreed = _agree(samples, seen)
-        known[window] = agreed & hole[window]
+        known[window] = seen.any(axis=0) & hole[window]
         filled = image.copy()
-        filled[known] = median[known[window]]
+        filled[known] = _settle(samples, seen)[known[window]]
         return NeighbourFill(filled, known)
 
     def _samples(self, index: int, window: tuple[slice, slice]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
@@ -61,17 +65,15 @@ class Neighbours:
         target = self._features_of(index)
         size = (window[1].stop - window[1].start, window[0].stop - window[0].start)
         offset = np.array([[1, 0, -window[1].start], [0, 1, -window[0].start], [0, 0, 1]], np.float64)
-        samples, seen = [], []
+        samples, seen, sure = [], [], []
         for other in order:
             matrix = find_homography(self._features_of(other), target)
             if matrix is None:
                 continue
-            moved = cv2.warpPerspective(self._frames[other], offset @ matrix, size, flags=cv2.INTER_CUBIC)
-            hole = self._holes[other].astype(np.uint8) * 255
-            hidden = np.asarray(cv2.warpPerspective(hole, offset @ matrix, size, borderValue=255))
-            samples.append(moved)
-            seen.append(hidden == 0)
-        return np.array(samples, np.uint8), np.array(seen, np.bool_)
+            samples.append(cv2.warpPerspective(self._frames[other], offset @ matrix, size, flags=cv2.INTER_CUBIC))
+            seen.append(~_moved(self._holes[other], offset @ matrix, size))
+            sure.append(~_moved(self._holes[other] | self._doubts[other], offset @ matrix, size))
+        return np.array(samples, np.uint8), _surest(np.array(seen, np.bool_), np.array(sure, np.bool_))
 
     def _features_of(self, index: int) -> Features:
         if index not in self._features:
@@ -79,18 +81,27 @@ class Neighbours:
         return self._features[index]
 
 
-def fill_from_neighbours(frames: Sequence[Image], holes: Sequence[Hole], index: int) -> NeighbourFill:
-    """Return frame `index` of a shot with what its other frames show of its hole (see `Neighbours`)."""
-    return Neighbours(frames, holes).fill(index)
+def _moved(mask: Hole, matrix: NDArray[np.float64], size: tuple[int, int]) -> Hole:
+    """Return which pixels of a picture of `size` (width, height) the moved mask touches; all beyond its borders too."""
+    return np.asarray(cv2.warpPerspective(mask.astype(np.uint8) * 255, matrix, size, borderValue=255) > 0)
 
 
-def _agree(samples: NDArray[np.uint8], seen: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Return the median (h, w, 3) of the seen samples, and where they agree; one sample agrees with itself."""
+def _surest(seen: NDArray[np.bool_], sure: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the `sure` samples (n, h, w) of the pixels that have one, all `seen` ones of the others."""
+    return np.where(sure.any(axis=0), sure, seen) if len(seen) else seen
+
+
+def _settle(samples: NDArray[np.uint8], seen: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """Return (h, w, 3): the median of the seen samples where they agree, else the first of them.
+
+    `samples` (n, h, w, 3) are the nearest in time first; what no sample shows, by `seen` (n, h, w), is of no meaning.
+    """
     nearest = seen & (np.cumsum(seen, axis=0) <= MAX_SAMPLES)
     values = np.where(nearest[..., None], samples.astype(np.float32), np.nan)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a pixel that nobody shows is the normal case
         median = np.nanmedian(values, axis=0)
         apart = np.nanmedian(np.abs(values - median).max(axis=-1), axis=0)
-    agreed = nearest.any(axis=0) & (np.nan_to_num(apart, nan=np.inf) <= MAX_DISAGREEMENT)
-    return np.nan_to_num(median).round().astype(np.uint8), np.asarray(agreed)
+    first = np.take_along_axis(samples, seen.argmax(axis=0)[None, ..., None], axis=0)[0]
+    settled = np.where((apart > MAX_DISAGREEMENT)[..., None], first, np.nan_to_num(median).round())
+    return np.asarray(settled, np.uint8)

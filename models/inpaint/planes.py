@@ -24,7 +24,7 @@ REPROJECTION_PX = 3.0
 MIN_INLIERS = 6
 MOST_PLANES = 4
 AREAS = (0.05, 20.0)  # of a pixel after the move: a portrait is up to 3 times closer than a full figure
-FLOW_STEP = 4  # pixels between two samples of the flow
+FLOW_STEP = 3  # pixels between two samples of the flow
 MIN_FLOW_SAMPLES = 40
 
 

@@ -1,7 +1,7 @@
 """The picture behind the characters, and for each of its pixels where it came from.
 
 True pixels first: what the frame shows stays as it is, bit for bit; what other frames of the shot show is copied from
-there; only the rest is guessed.
+there, what they do not show from other shots of the place; only the rest is guessed.
 """
 
 from collections.abc import Sequence
@@ -15,16 +15,20 @@ from numpy.typing import NDArray
 from models.inpaint import Hole, Image, Inpainter
 from models.inpaint.elsewhere import View, fill_from_elsewhere
 from models.inpaint.neighbours import Neighbours
+from models.inpaint.residue import ResidueCheck
 
 DILATION_AT_720P = 20  # pixels; residue of the character was gone at 20, not at 15
+NEAR_AT_720P = 40  # pixels around a hole in which a character that is still seen counts
+FAR_AT_720P = 100  # pixels from a mask, where hardly anything is a part of the character that it missed
 
 
 class Origin(IntEnum):
     """Where a pixel of a plate came from."""
 
     OWN = 0  # this frame shows it
-    NEIGHBOUR = 1  # another frame shows it, of this shot or of another at the same place
+    NEIGHBOUR = 1  # another frame of the shot shows it
     NETWORK = 2  # nobody shows it: guessed
+    OTHER_SHOT = 3  # another shot of the same place shows it, from another camera
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class PlateImage:
 
     image: Image  # (H, W, 3) RGB
     provenance: NDArray[np.uint8]  # (H, W), an `Origin` for each pixel
+    residue: float  # area, as a share of the hole's, that still looks like a character, in the hole or close beside it
 
     def share(self, origin: Origin) -> float:
         """Return which part of the picture, 0..1, came from `origin`."""
@@ -48,7 +53,8 @@ class ShotPlates:
     def __init__(self, frames: Sequence[Image], masks: Sequence[Hole], inpainter: Inpainter) -> None:
         self._frames = frames
         self._holes = [dilate(mask) for mask in masks]
-        self._neighbours = Neighbours(frames, self._holes)
+        self._check = ResidueCheck(frames, masks, [~dilate(mask, FAR_AT_720P) for mask in masks])
+        self._neighbours = Neighbours(frames, self._holes, [self._missed(n) for n in range(len(frames))])
         self._inpainter = inpainter
 
     def make(self, index: int, others: Sequence[View] = ()) -> PlateImage:
@@ -70,20 +76,20 @@ class ShotPlates:
         if others and unknown.any():
             elsewhere = fill_from_elsewhere(image, hole, unknown, others)
             image[elsewhere.known] = elsewhere.image[elsewhere.known]
-            provenance[elsewhere.known] = Origin.NEIGHBOUR
+            provenance[elsewhere.known] = Origin.OTHER_SHOT
             unknown &= ~elsewhere.known
         guessed = self._inpainter.fill(image, unknown) if unknown.any() else image
         image[unknown] = guessed[unknown]
-        return PlateImage(image, provenance)
+        left = self._check.find(image, dilate(hole, NEAR_AT_720P)).sum() / max(1, hole.sum())
+        return PlateImage(image, provenance, min(1.0, float(left)))
+
+    def _missed(self, index: int) -> Hole:
+        """Return where the mask of a frame seems to have missed a character, with a rim like the hole's."""
+        return dilate(self._check.find(self._frames[index], ~self._holes[index]))
 
 
-def make_plate(frames: Sequence[Image], holes: Sequence[Hole], index: int, inpainter: Inpainter) -> PlateImage:
-    """Return the plate of frame `index` of a shot, from its frames (H, W, 3) and character masks (H, W) bool."""
-    return ShotPlates(frames, holes, inpainter).make(index)
-
-
-def dilate(mask: Hole) -> Hole:
-    """Return `mask` (H, W) grown by 20 px at a height of 720, so that no rim of the character stays."""
-    radius = max(1, round(DILATION_AT_720P * mask.shape[0] / 720))
+def dilate(mask: Hole, at_720p: int = DILATION_AT_720P) -> Hole:
+    """Return `mask` (H, W) grown by `at_720p` pixels of a height of 720; the default leaves no rim of a character."""
+    radius = max(1, round(at_720p * mask.shape[0] / 720))
     disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     return np.asarray(cv2.dilate(mask.astype(np.uint8), disc) > 0)

@@ -10,6 +10,7 @@ from data_contracts.dataset import Dataset
 from data_contracts.records import Frame, Layer, OfFrame, Plate
 from data_contracts.stages import FilmSource
 from models.sheets.drawing import (
+    BLUE,
     CHECKS,
     FAINT,
     GREEN,
@@ -26,7 +27,7 @@ from models.sheets.drawing import (
 )
 from models.sheets.page import Page, Section, Tile, draw_page
 
-OWN, NEIGHBOUR = 0, 1  # classes of Plate.provenance; the network's is 2
+ORIGINS = (FAINT, GREEN, MAGENTA, BLUE)  # by the classes of Plate.provenance: own, neighbour, network, other shot
 TRIPLE_GAP = 4
 
 
@@ -74,6 +75,7 @@ def plates_sheet(plates: Dataset[Plate], frames: Dataset[Frame], layers: Dataset
         legend=(
             (CHECKS[1], "own pixel (dimmed)"),
             (GREEN, "of a neighbouring frame"),
+            (BLUE, "of another shot"),
             (MAGENTA, "made by the network"),
         ),
     )
@@ -121,19 +123,23 @@ def muted(picture: Picture) -> Picture:
 
 
 def origins(plate: Picture, provenance: Picture) -> Picture:
-    """Colour a plate by where its pixels came from: own ones dimmed, neighbours' green, the network's magenta."""
-    classes = np.asarray(provenance.resize(plate.size, Image.Resampling.NEAREST))[..., None]
+    """Colour a plate by where its pixels came from: own ones dimmed, the others as `ORIGINS` says."""
+    classes = np.asarray(provenance.resize(plate.size, Image.Resampling.NEAREST))
     pixels = np.asarray(plate).astype(np.float32)
     dimmed = 0.35 * pixels + 0.65 * np.array(FAINT, np.float32)
-    colour = np.where(classes == NEIGHBOUR, np.array(GREEN, np.float32), np.array(MAGENTA, np.float32))
-    tinted = 0.3 * pixels + 0.7 * colour
-    return Image.fromarray(np.where(classes == OWN, dimmed, tinted).astype(np.uint8))
+    tinted = 0.3 * pixels + 0.7 * np.array(ORIGINS, np.float32)[classes]
+    return Image.fromarray(np.where(classes[..., None] == 0, dimmed, tinted).astype(np.uint8))
 
 
 def plate_caption(row: Plate) -> str:
     """Return the shares of a plate in words."""
-    shares = f"hole {row.hole_share:.1%} of the picture · neighbours fill {row.neighbour_share:.0%} of it"
-    return f"{moment(row)} · {shares} · invented {row.invented_share:.1%}"
+    shares = f"shot {row.neighbour_share:.0%}, other shots {row.other_shot_share:.0%}"
+    return f"{moment(row)} · hole {row.hole_share:.0%}: {shares}, made up {made_up_share(row):.0%}"
+
+
+def made_up_share(row: Plate) -> float:
+    """Return how much of a plate's hole a network made up."""
+    return row.invented_share / row.hole_share if row.hole_share else 0.0
 
 
 def _fitted(path: Path) -> Callable[[Size], Picture]:

@@ -7,9 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.inpaint import INPAINTERS
-from models.inpaint.elsewhere import View, fill_from_elsewhere, likely_places
+from models.inpaint.elsewhere import View, fill_from_elsewhere
 from models.inpaint.neighbours import Neighbours
-from models.inpaint.provenance import dilate
+from models.inpaint.palettes import most_alike, palette
+from models.inpaint.provenance import Origin, ShotPlates, dilate
+from models.inpaint.voting import Candidate, vote
 from tests.models.sample_film import FILM, frames, truth
 
 SIZE = (150, 220)  # height, width
@@ -114,8 +116,8 @@ def hole_of(number):
 
 def views_of(shot):
     numbers = sorted(frames(shot))
-    inset = len(numbers) // 6
-    return [View(frames(shot)[number], hole_of(number)) for number in (numbers[inset], numbers[-1 - inset])]
+    chosen = [numbers[int((part + 0.5) * len(numbers) / 5)] for part in range(5)]
+    return [View(frames(shot)[number], hole_of(number)) for number in sorted({*chosen})]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +131,7 @@ def test_other_shots_of_the_film_show_what_its_still_shots_hide(shot, bound, sha
     seen = Neighbours(pictures, holes).fill(index)
     unknown = holes[index] & ~seen.known
     everything = [view for other in range(13) if other != shot for view in views_of(other)]
-    likely = likely_places(pictures[index], [view.image for view in everything], 8)
+    likely = most_alike(palette(pictures[index]), [palette(view.image) for view in everything], 15)
     found = fill_from_elsewhere(seen.image, holes[index], unknown, [everything[one] for one in likely])
     plate = cv2.cvtColor(cv2.imread(str(FILM / "plates" / f"{number:06d}.png")), cv2.COLOR_BGR2RGB)
     guessed = INPAINTERS.load("patchmatch").fill(seen.image, unknown)
@@ -142,7 +144,46 @@ def test_views_of_one_place_are_preferred():
     place_of = {row["shot"]: row["place"] for row in truth()}
     shots = [shot for shot in place_of if shot != 8]
     pictures = [next(iter(frames(shot).values())) for shot in shots]
-    best = likely_places(next(iter(frames(8).values())), pictures, 3)
+    wanted = palette(next(iter(frames(8).values())))
+    palettes = [palette(picture) for picture in pictures]
+    best = most_alike(wanted, palettes, 3)
     assert [place_of[shots[index]] for index in best] == ["kitchen"] * 3
-    assert likely_places(pictures[0], pictures, 1) == [0]
-    assert likely_places(pictures[0], [], 3) == []
+    assert most_alike(palettes[0], palettes, 1) == [0]
+    assert most_alike(palettes[0], [], 3) == []
+
+
+def test_a_plate_tells_its_shots_pixels_from_those_of_others():
+    wall = facade(3)
+    mask = disc(18)
+    plates = ShotPlates([np.where(mask[..., None], np.uint8(250), wall)], [mask], INPAINTERS.load("patchmatch"))
+    plate = plates.make(0, [View(seen_by(wall, 1.2), nobody())])
+    hole = dilate(mask)
+    assert (plate.provenance[hole] == Origin.OTHER_SHOT).mean() > 0.9
+    assert plate.share(Origin.NEIGHBOUR) == 0
+    assert psnr(plate.image, wall, plate.provenance == Origin.OTHER_SHOT) > 26
+
+
+def candidate(view, colour, cost=2.0):
+    pixels = np.full((16, 24, 3), colour, np.uint8)
+    return Candidate(view, pixels, np.ones((16, 24), bool), np.full((16, 24), cost, np.float32))
+
+
+def test_views_that_agree_outvote_one_and_are_averaged():
+    pixels, credible = vote([candidate(0, 100), candidate(1, 104), candidate(2, 200, cost=1.0)])
+    assert credible.all()
+    assert (np.abs(pixels.astype(int) - 102) <= 1).all()
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 255), st.floats(0, 60)), min_size=1, max_size=5))
+def test_a_vote_invents_no_colour(seen):
+    pixels, _ = vote([candidate(view, colour, cost) for view, (colour, cost) in enumerate(seen)])
+    assert pixels.min() >= min(colour for colour, _ in seen)
+    assert pixels.max() <= max(colour for colour, _ in seen)
+
+
+def test_what_no_view_is_trusted_with_stays_unknown():
+    hopeless = candidate(0, 100, cost=59.0)
+    unseen = Candidate(1, hopeless.pixels, np.zeros((16, 24), bool), np.zeros((16, 24), np.float32))
+    _, credible = vote([hopeless, unseen])
+    assert not credible.any()

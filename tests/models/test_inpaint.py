@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.inpaint import INPAINTERS
-from models.inpaint.neighbours import fill_from_neighbours
-from models.inpaint.provenance import Origin, ShotPlates, dilate, make_plate
+from models.inpaint.neighbours import Neighbours
+from models.inpaint.provenance import Origin, ShotPlates, dilate
 from tests.models.sample_film import FILM, frames
+from tests.models.true_masks import true_mask
 
 PATCHMATCH = INPAINTERS.load("patchmatch")
 
@@ -17,11 +18,6 @@ PATCHMATCH = INPAINTERS.load("patchmatch")
 def psnr(one, other, where):
     error = (one[where].astype(float) - other[where]) ** 2
     return 10 * np.log10(255**2 / max(error.mean(), 1e-9))
-
-
-def true_masks(shot):
-    paths = [FILM / "masks" / f"{number:06d}.png" for number in frames(shot)]
-    return [cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) > 0 for path in paths]
 
 
 def scenery(width=420, height=150, seed=3):
@@ -51,7 +47,7 @@ def test_an_unknown_backend_is_refused_by_name():
 def test_a_panning_camera_shows_what_the_hole_hides(index):
     pictures, masks, empty = panning_shot()
     holes = [dilate(mask) for mask in masks]
-    found = fill_from_neighbours(pictures, holes, index)
+    found = Neighbours(pictures, holes).fill(index)
     assert found.known[holes[index]].mean() > 0.95
     assert psnr(found.image, empty[index], found.known) > 30
     assert np.array_equal(found.image[~found.known], pictures[index][~found.known])
@@ -63,15 +59,33 @@ def test_a_camera_that_stands_still_gives_the_very_pixels():
     for n, mask in enumerate(masks):
         mask[40:110, 20 + 50 * n : 50 + 50 * n] = True
     pictures = [np.where(mask[..., None], np.uint8(250), wall) for mask in masks]
-    plate = make_plate(pictures, masks, 1, PATCHMATCH)
+    plate = ShotPlates(pictures, masks, PATCHMATCH).make(1)
     assert np.array_equal(plate.image, wall)
     assert plate.share(Origin.NETWORK) == 0
+
+
+def test_where_neighbours_disagree_the_nearest_in_time_is_taken_and_doubted_pixels_last():
+    wall = scenery(220)
+    hole, nothing = np.zeros((150, 220), bool), np.zeros((150, 220), bool)
+    hole[60:90, 80:110] = True
+    pictures = [wall.copy() for _ in range(3)]
+    pictures[0][hole], pictures[2][hole] = 10, 240
+    holes = [nothing, nothing, nothing, hole]
+    pictures.append(np.where(hole[..., None], np.uint8(120), wall))
+    found = Neighbours(pictures, holes).fill(3)
+    assert found.known[hole].all()
+    assert (found.image[hole] == 240).all()
+    doubted = Neighbours(pictures[:3:2] + pictures[3:], holes[1:], [nothing, hole, nothing]).fill(2)
+    assert doubted.known[hole].all()
+    assert (doubted.image[hole] == 10).all()
+    alone = Neighbours(pictures[2:], holes[2:], [hole, nothing]).fill(1)
+    assert (alone.image[hole] == 240).all()
 
 
 def test_frames_of_another_scene_are_not_used():
     pictures, masks, _ = panning_shot()
     strangers = [np.ascontiguousarray(scenery(220, seed=n)) for n in (11, 12, 13)]
-    found = fill_from_neighbours([pictures[0], *strangers], masks[:4], 0)
+    found = Neighbours([pictures[0], *strangers], masks[:4]).fill(0)
     assert not found.known.any()
 
 
@@ -81,7 +95,7 @@ def test_own_pixels_are_never_touched(x, y, w, h, seed):
     picture = scenery(96, 64, seed)
     mask = np.zeros((64, 96), bool)
     mask[y : y + h, x : x + w] = True
-    plate = make_plate([picture], [mask], 0, PATCHMATCH)
+    plate = ShotPlates([picture], [mask], PATCHMATCH).make(0)
     assert np.array_equal(plate.provenance == Origin.NETWORK, dilate(mask))
     own = plate.provenance == Origin.OWN
     assert np.array_equal(plate.image[own], picture[own])
@@ -105,7 +119,7 @@ def test_a_hole_without_surroundings_is_refused():
 
 @pytest.mark.parametrize(("shot", "bound"), [(3, 36.0), (7, 34.0)], ids=["still camera", "moving camera"])
 def test_a_walker_uncovers_the_true_background(shot, bound):
-    masks = true_masks(shot)
+    masks = [true_mask(number) > 0 for number in frames(shot)]
     plates = ShotPlates(list(frames(shot).values()), masks, PATCHMATCH)
     scores = []
     for index, number in enumerate(frames(shot)):
