@@ -9,8 +9,9 @@ from typing import Generic, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 
+from data_contracts.faults import StaleRows
 from data_contracts.records import Record
 
 R = TypeVar("R", bound=Record)
@@ -94,5 +95,14 @@ def write_rows(path: Path, rows: Iterable[Record]) -> None:
 
 
 def read_rows(path: Path, record: type[R]) -> tuple[R, ...]:
-    """Read rows back, validated against their type."""
-    return tuple(TypeAdapter(list[record]).validate_python(pq.read_table(path).to_pylist()))  # type: ignore[valid-type]
+    """Read rows back, validated against their type.
+
+    Raises:
+        StaleRows: another version wrote them, and their fields were others.
+    """
+    try:
+        return tuple(TypeAdapter(list[record]).validate_python(pq.read_table(path).to_pylist()))  # type: ignore[valid-type]
+    except ValidationError as error:
+        where = f"{path.parent.parent.name}/{path.parent.name}/{path.name}"
+        message = f"{where} was written by another version of reel2lora: run the project again"
+        raise StaleRows(message) from error

@@ -11,3 +11,7 @@ class StageFault(RuntimeError):
     """A stage could not do its work. Finished parts are kept: a rerun goes on from them."""
 
     exit_code = 1
+
+
+class StaleRows(InputFault):
+    """A result in the workspace was made by another version, whose rows had other fields."""

@@ -121,7 +121,18 @@ def complete_lora(name: str, entry: object, types: Tree, described: dict[str, st
             f"{file}: loras.{name}.type: {own.get('type')!r} is not a type of this profile; use {', '.join(types)}"
         )
         raise InputFault(message)
-    known = {"type", "subject", "trigger", "prefix", "caption", "dataset", "train", "evaluate", "max_seconds"}
+    known = {
+        "type",
+        "subject",
+        "trigger",
+        "prefix",
+        "caption",
+        "dataset",
+        "train",
+        "evaluate",
+        "max_seconds",
+        "by_size",
+    }
     if unknown := sorted(set(own) - known):
         message = f"{file}: loras.{name}.{unknown[0]}: unknown key; known: {', '.join(sorted(known))}"
         raise InputFault(message)
@@ -129,10 +140,14 @@ def complete_lora(name: str, entry: object, types: Tree, described: dict[str, st
     head = {"type": own["type"], "subject": own.get("subject", name), "trigger": own.get("trigger", name)}
     prefix = {"prefix": own["prefix"]} if "prefix" in own else {}
     plan["caption"] = {"described_as": described, **plan.get("caption", {}), **head, **prefix}
+    plan["dataset"] = {**plan.get("dataset", {}), "type": own["type"]}
+    if plan["dataset"].get("regularisation"):
+        plan["caption"].setdefault("regularisation", True)
     settings = merged(plan.get("train", {}), own.get("train", {}))
-    plan["train"] = {"name": name, **head, "settings": settings}
-    if "max_seconds" in own:
-        plan["train"]["max_seconds"] = own["max_seconds"]
+    limits = {key: tree[key] for tree in (plan, own) for key in ("max_seconds", "by_size") if key in tree}
+    for key in limits:
+        plan.pop(key, None)
+    plan["train"] = {"name": name, **head, "settings": settings, **limits}
     return plan
 
 

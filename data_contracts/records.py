@@ -15,7 +15,12 @@ LoraType = Literal["character", "background", "pose", "expression"]
 BaseFamily = Literal["sd15", "sdxl", "flux", "qwen_image", "qwen_image_edit"]
 """A family of base models: networks of the same layers, for which the same LoRAs fit."""
 View = Literal["front", "three-quarter", "profile", "back", "unknown"]
+PlatePart = Literal["left", "middle", "right"]
 ShotSize = Literal["close-up", "medium", "full"]
+Role = Annotated[
+    Literal["subject", "regularisation"],
+    Field(description="`regularisation`: others of the subject's kind, without trigger, that shall stay as they are"),
+]
 
 
 class Record(BaseModel):
@@ -87,14 +92,14 @@ class Plate(OfFrame):
     neighbour_share: Share = Field(description="share of the hole filled with true pixels of the shot's other frames")
     other_shot_share: Share = Field(default=0.0, description="share of the hole filled with true pixels of other shots")
     invented_share: Share = Field(description="share of the picture that a network made up")
+    residue_share: Share = Field(
+        default=0.0, description="area, as a share of the hole's, that still looks like a character"
+    )
     sharpness: float = Field(ge=0, description="variance of the Laplacian outside the hole")
 
 
 class Place(OfFrame):
     """Which place a plate shows."""
-    residue_share: Share = Field(
-        default=0.0, description="area, as a share of the hole's, that still looks like a character"
-    )
 
     plate_id: str
     cluster: int = Field(ge=-1, description="-1 is noise")
@@ -148,14 +153,30 @@ class Expression(OfFrame):
     face_box: tuple[float, float, float, float] | None = Field(description="x0, y0, x1, y1 in frame pixels")
 
 
+class Facets(BaseModel):
+    """What a training picture shows, as selection balances it and the coverage report counts it; "" where unknown."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    size: ShotSize | Literal["wide", ""] = Field(default="", description="how much of the subject; `wide` is a place")
+    view: View | PlatePart | Literal[""] = Field(
+        default="", description="from where a character is seen; for a place, which part of the plate"
+    )
+    who: str = Field(default="", description="name of the character")
+    action: str = ""
+    expression: str = ""
+    place: str = Field(default="", description="name of the place")
+
+
 class Caption(OfFrame):
     """The training text of one crop for one LoRA; the picture itself is cut by `assemble_dataset`."""
 
     source_id: str = Field(description="id of the layer or plate that the text describes")
     box: tuple[float, float, float, float] = Field(description="the square crop described: x0, y0, x1, y1 in pixels")
-    group: str = Field(description="what selection balances: view, size, action and so on, joined by spaces")
+    facets: Facets
+    role: Role = "subject"
     text: str = Field(min_length=1)
-    tokens: int = Field(ge=1, le=77, description="CLIP tokens, both ends included")
+    tokens: int = Field(ge=1, le=225, description="the base model's tokens, both ends included")
     lint: tuple[str, ...] = Field(description="what was mended, in words")
 
 
@@ -163,9 +184,14 @@ class Example(OfFrame):
     """One training example: a picture, its caption and, for masked loss, its mask."""
 
     source_id: str
+    box: tuple[float, float, float, float] = Field(description="the square seen: x0, y0, x1, y1 in frame pixels")
+    facets: Facets
+    role: Role = "subject"
     image: FileName
     mask: FileName | None = Field(description="8-bit weight of the loss; None where every pixel counts")
     caption: str = Field(min_length=1)
+    tokens: int = Field(ge=1, le=225, description="the base model's tokens, both ends included")
+    edited: bool = Field(default=False, description="whether a person has rewritten the caption")
     repeats: int = Field(ge=1)
     split: Literal["train", "held_out"] = Field(description="split by shot: neighbouring frames never straddle it")
     sharpness: float = Field(ge=0)

@@ -1,6 +1,8 @@
 """The configuration of every stage: the keys of a project file, with their units, ranges and consequences."""
 
+import re
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, field_validator
 
@@ -60,14 +62,14 @@ class InpaintPlatesConfig(StageConfig):
     max_invented_share: float = Field(
         default=0.1, ge=0, le=1, description="a plate is refused when the network made up more of the picture than this"
     )
-
-
     max_residue_share: float = Field(
         default=0.025,
         ge=0,
         le=1,
         description="a plate is refused when this share of its hole's area still looks like a character; 1 keeps all",
     )
+
+
 class ClusterPlacesConfig(StageConfig):
     """How plates are grouped into places, and what these are called."""
 
@@ -131,6 +133,14 @@ class LabelExpressionsConfig(StageConfig):
 class CaptionConfig(StageConfig):
     """What one LoRA's captions say, and of which pictures."""
 
+    backend: str = Field(default="template", description="a backend of models/caption")
+    batch: int = Field(default=8, ge=1, le=256, description="pictures captioned at once; memory grows with it")
+    server: str | None = Field(
+        default=None,
+        description="for openai-server: its address, such as http://localhost:8000; its key comes from OPENAI_API_KEY",
+        json_schema_extra={"digest": False},  # the same model at another address says the same
+    )
+    model: str | None = Field(default=None, description="for openai-server: the name of a model that it serves")
     type: LoraType
     subject: str = Field(min_length=1, description="a character's or place's name, an action or an expression")
     trigger: str = Field(min_length=1, description="the words that shall call the subject up; first in every caption")
@@ -138,17 +148,50 @@ class CaptionConfig(StageConfig):
     described_as: dict[str, str] = Field(
         default_factory=dict, description="words for a character or place in other LoRAs' captions, by its name"
     )
-    max_tokens: int = Field(default=77, ge=8, le=77, description="CLIP tokens with both ends; longer texts are cut")
+    regularisation: bool = Field(
+        default=False, description="whether others than the subject are captioned too; dataset.regularisation sets it"
+    )
+    deny: tuple[str, ...] = Field(
+        default=(), description="words that no caption may hold, besides those that its type is denied"
+    )
+    max_tokens: int = Field(
+        default=77, ge=8, le=225, description="tokens with both ends, 77 or, for SDXL, 225; longer texts are cut"
+    )
+
+    @field_validator("server")
+    @classmethod
+    def _plain_address(cls, server: str | None) -> str | None:
+        """Refuse what is no address of HTTP, and a name or key in it: configurations are kept with the results."""
+        if server is not None and not re.fullmatch(r"https?://[^\s/?#@]+(/[^\s?#@]*)?", server):
+            message = "give http:// or https:// and a host, without name, key or query; a key goes into OPENAI_API_KEY"
+            raise ValueError(message)
+        return server
 
 
 class AssembleDatasetConfig(StageConfig):
     """Which pictures one LoRA learns from."""
 
+    type: LoraType
     target: int = Field(default=300, ge=1, description="pictures; the sharpest that differ most are taken")
+    regularisation: int = Field(
+        default=0, ge=0, description="pictures of others than the subject, without trigger, that keep them as they are"
+    )
     resolution: int = Field(default=512, ge=64, multiple_of=8, description="pixels of the square crops")
     held_out_share: float = Field(default=0.15, ge=0, lt=1, description="share of the shots kept back for evaluation")
     min_sharpness: float = Field(default=0.0, ge=0, description="variance of the Laplacian inside the layer")
     max_upscale: float = Field(default=4.0, ge=1, description="crops that would be enlarged more are refused")
+    max_duplicate_distance: int = Field(
+        default=2,
+        ge=-1,
+        le=64,
+        description="pHash bits within which crops are the same picture, in a shot or across shots; -1 keeps all",
+    )
+    embedder: str | None = Field(
+        default=None, description="a backend of models/embed, for choosing what looks different; null: facets alone"
+    )
+    around: Literal["kept", "grey", "white"] = Field(
+        default="kept", description="what surrounds the subject; kept suits masked loss, plain teaches a plain ground"
+    )
     repeats: int = Field(default=10, ge=1, description="times that a picture is seen in an epoch")
 
 
@@ -160,6 +203,9 @@ class TrainLoraConfig(StageConfig):
     subject: str
     trigger: str
     settings: TrainSettings
+    by_size: bool = Field(
+        default=False, description="steps and rates follow from the number of pictures, not from the settings"
+    )
     max_seconds: float = Field(default=86400, gt=0, description="the trainer is stopped, its state saved, after this")
 
 

@@ -1,4 +1,4 @@
-"""Looking at runs, and taking results away: status, show, trace, rerun and clean."""
+"""Looking at runs, and taking results away: status, show, rerun and clean."""
 
 import json
 import shutil
@@ -11,8 +11,9 @@ from rich.table import Table
 from data_contracts.dataset import read_rows
 from data_contracts.faults import InputFault, StageFault
 from data_contracts.manifest import Manifest
-from data_contracts.records import Example, Frame, Rejected
+from data_contracts.records import Rejected
 from tasks.run_record import RunRecord, StageUse, latest_runs
+from tasks.shards import journal_of
 
 console = Console()
 
@@ -88,33 +89,10 @@ def print_stage(workspace: Path, stage: str) -> None:
             console.print(f"  contact sheet: {workspace.name}/{use.key}/sheet.jpg")
 
 
-def print_trace(workspace: Path, lora: str) -> None:
-    """Print the films, seconds and frames that a LoRA has learnt from."""
-    for run in latest_runs(workspace):
-        sets = [use for use in run.stages if use.stage == "assemble_dataset" and use.label == lora]
-        frames = [use for use in run.stages if use.stage == "extract_frames"]
-        if sets and frames and (workspace / sets[0].key / "records.parquet").is_file():
-            examples = read_rows(workspace / sets[0].key / "records.parquet", Example)
-            shots = {frame.shot: frame for frame in read_rows(workspace / frames[0].key / "records.parquet", Frame)}
-            break
-    else:
-        message = f"no run has made a LoRA called {lora!r}: see `reel2lora status`"
-        raise InputFault(message)
-    table = Table("film", "shot", "from s", "to s", "frames learnt from", "pictures", title=f"{lora} has learnt from")
-    learnt = [example for example in examples if example.split == "train"]
-    for shot in sorted({example.shot for example in learnt}):
-        rows = [example for example in learnt if example.shot == shot]
-        numbers = sorted({row.frame for row in rows})
-        times = [row.time_s for row in rows]
-        spans = ", ".join(map(str, numbers[:12])) + (" …" if len(numbers) > 12 else "")  # noqa: PLR2004
-        table.add_row(shots[shot].film, shot, f"{min(times):.2f}", f"{max(times):.2f}", spans, str(len(rows)))
-    console.print(table)
-    held = len(examples) - len(learnt)
-    console.print(f"{len(learnt)} pictures of {len({e.frame for e in learnt})} frames; {held} pictures are held out.")
-
-
 def drop_stage(workspace: Path, stage: str, label: str = "") -> list[str]:
     """Delete a stage's results of the latest run and everything made from them; return their keys.
+
+    Older results that share a shard with them go too, or the stage would take it over from there.
 
     Raises:
         StageFault: one of them is being computed right now.
@@ -123,9 +101,21 @@ def drop_stage(workspace: Path, stage: str, label: str = "") -> list[str]:
     dropped = {use.key for use in uses_of(run, stage) if not label or use.label == label}
     while more := {use.key for use in run.stages if dropped & set(use.parents)} - dropped:
         dropped |= more
+    dropped |= {key for each in dropped for key in sharing_shards(workspace, each)}
     for key in sorted(dropped):
         delete_result(workspace / key)
     return sorted(dropped)
+
+
+def sharing_shards(workspace: Path, key: str) -> set[str]:
+    """Return the results that have a shard in common with `key`: it would be taken over from them, not computed."""
+    digests = {entry.get("digest") for entry in journal_of(workspace / key)} - {None}
+    stage = workspace / key.split("/", maxsplit=1)[0]
+    return {
+        f"{stage.name}/{folder.name}"
+        for folder in stage.glob("*")
+        if digests & {entry.get("digest") for entry in journal_of(folder)}
+    }
 
 
 def clean_workspace(workspace: Path, *, keep_last: bool) -> int:

@@ -4,10 +4,12 @@ from pathlib import Path
 
 from data_contracts.dataset import Dataset
 from data_contracts.project import Project
-from data_contracts.records import Caption, LoraFile
+from data_contracts.records import Caption, Layer, LoraFile, Plate
+from flows.decisions import decisions_of
 from flows.film_facts import Cast, Scenery
+from models.caption.lint import other_names
 from tasks.assemble_dataset import assemble_dataset
-from tasks.caption_images import caption_images
+from tasks.caption_images import caption_images, release_captioner
 from tasks.evaluate_lora import evaluate_lora
 from tasks.run_record import labelled
 from tasks.train_lora import train_lora
@@ -20,11 +22,15 @@ def make_lora(project: Project, name: str, base: Path, scenery: Scenery, cast: C
     with labelled(name):
         if plan.type == "background":
             plates, places = scenery.plates, scenery.places
-            captions = caption_images(place, plates, scenery.frames, places, None, None, None, tokenizer, plan.caption)
-            examples = assemble_dataset(place, captions, scenery.frames, plates, plan.dataset)
+            facts = (scenery.frames, places, None, None, None, tokenizer, others_of(project, name))
+            captions = caption_images(place, plates, *facts, plan.caption)
+            pictures: Dataset[Layer] | Dataset[Plate] = plates
         else:
             captions = caption_cast(project, name, tokenizer, scenery, cast)
-            examples = assemble_dataset(place, captions, scenery.frames, scenery.layers, plan.dataset)
+            pictures = scenery.layers
+        release_captioner()
+        decisions = decisions_of(project, name)
+        examples = assemble_dataset(place, captions, scenery.frames, pictures, decisions, plan.dataset)
         lora = train_lora(place, examples, base, plan.train)
         evaluate_lora(place, lora, base, plan.evaluate)
     return lora
@@ -42,4 +48,10 @@ def caption_cast(project: Project, name: str, tokenizer: Path, scenery: Scenery,
         raise ValueError(message)
     facts = (cast.identities, cast.poses, cast.expressions)
     layers, frames, places = scenery.layers, scenery.frames, scenery.places
-    return caption_images(project.workspace, layers, frames, places, *facts, tokenizer, plan.caption)
+    others = others_of(project, name)
+    return caption_images(project.workspace, layers, frames, places, *facts, tokenizer, others, plan.caption)
+
+
+def others_of(project: Project, name: str) -> tuple[str, ...]:
+    """Return the names that the triggers of the project's other LoRAs are: no caption of this one may hold them."""
+    return other_names(project.loras[name].caption, [plan.caption for plan in project.loras.values()])

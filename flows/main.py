@@ -12,6 +12,9 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from data_contracts.faults import InputFault, StageFault
+from flows import check_commands, dataset_commands
+from flows.arguments import Allowed, Changes, Config, allow, parsed, project_workspace
+from flows.export import export
 
 app = typer.Typer(
     name="reel2lora",
@@ -21,15 +24,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="markdown",
 )
-Config = Annotated[Path, typer.Argument(help="A project file, such as configs/luca.yaml.")]
-Changes = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the project file, by dotted key; repeatable."),
-]
-Allowed = Annotated[
-    list[Path] | None,
-    typer.Option("--allow-folder", help="A folder outside the project that its paths may point into; repeatable."),
-]
 
 
 def main() -> None:
@@ -82,7 +76,8 @@ def check(config: Path, lora: str, values: dict[str, str]) -> None:
     from flows.preflight import preflight  # noqa: PLC0415
 
     project = load_project(config, values)
-    preflight(project, [lora] if lora else list(project.loras))
+    for warning in preflight(project, [lora] if lora else list(project.loras)):
+        logging.getLogger("reel2lora").warning("%s", warning)
 
 
 @app.command()
@@ -136,14 +131,6 @@ def rerun(
 
 
 @app.command()
-def trace(config: Config, lora: Annotated[str, typer.Argument(help="The name of a LoRA.")]) -> None:
-    """Say which seconds and frames of which films a LoRA has learnt from."""
-    from flows.inspect_runs import print_trace  # noqa: PLC0415
-
-    print_trace(project_workspace(config), lora)
-
-
-@app.command()
 def measure(
     config: Config,
     truth: Annotated[Path, typer.Option(help="A folder with truth.jsonl, masks/ and plates/.")],
@@ -193,30 +180,8 @@ def clean(
     print(f"freed {freed / 1e6:.1f} MB")
 
 
-def parsed(changes: list[str] | None) -> dict[str, str]:
-    """Return `KEY=VALUE` texts as a mapping."""
-    pairs = [change.partition("=") for change in changes or []]
-    for key, equals, value in pairs:
-        if not key or not equals:
-            message = f"--set {key}{equals}{value}: should be KEY=VALUE, such as loras.luca.train.steps=300"
-            raise InputFault(message)
-    return {key: value for key, _, value in pairs}
-
-
-def allow(folders: list[Path] | None) -> None:
-    """Let the project's paths point into `folders`, in this process and its children."""
-    from data_contracts.project_paths import ALLOW_VARIABLE  # noqa: PLC0415
-
-    if folders:
-        old = os.environ.get(ALLOW_VARIABLE, "").split(os.pathsep)
-        os.environ[ALLOW_VARIABLE] = os.pathsep.join(filter(None, [*old, *(str(f.resolve()) for f in folders)]))
-
-
-def project_workspace(config: Path) -> Path:
-    """Return the workspace of a project file."""
-    from data_contracts.project_file import workspace_of  # noqa: PLC0415
-
-    return workspace_of(config)
+for command in (check_commands.lint, check_commands.preflight, dataset_commands.edit, dataset_commands.trace, export):
+    app.command()(command)
 
 
 def use_prefect() -> AbstractContextManager[str]:

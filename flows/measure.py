@@ -12,6 +12,7 @@ from rich.table import Table
 
 from data_contracts.faults import InputFault
 from data_contracts.records import Expression, Identity, Place, Plate, Pose
+from flows.dataset_figures import dataset_figures
 from flows.label_figures import action_figures, expression_figures, identity_figures, place_figures
 from flows.picture_figures import keypoint_figures, mask_figures, plate_figures, shot_figures
 from flows.truth_join import StageResults, TruthJoin
@@ -59,6 +60,7 @@ def measure(workspace: Path, run: RunRecord, truth: Path, film: str = "") -> Mea
         figures |= plate_figures(join, plates)
     if (places := join.rows("cluster_places", Place)) is not None:
         figures |= place_figures(join, places)
+    figures |= dataset_figures(join)
     return Measures(
         run=run.name, film=join.film, film_frames_a_picture=join.hold, frames=len(join.frames), figures=figures
     )

@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from data_contracts.dataset import read_rows
 from data_contracts.manifest import Manifest
 from data_contracts.records import Evaluation, LoraFile, Record, Rejected, StackPicture
+from flows.report_datasets import DataSet, data_set_of
 from flows.report_graph import NODE_HEIGHT, NODE_WIDTH, lay_out
 from flows.report_pictures import Embedded, embed
 from tasks.run_record import RunRecord, StageUse
@@ -39,6 +40,7 @@ class Section:
     came_in: int | None  # None where a stage reads files, not another stage's rows
     reasons: tuple[Reason, ...]
     sheet: Embedded | None
+    data_set: DataSet | None
     shown_at: str  # title of the section that shows the same result already, else empty
 
     @property
@@ -150,6 +152,7 @@ def collect(workspace: Path, run: RunRecord) -> Outcome:
             came_in=sum(manifests[key].counts.kept for key in use.parents if key in manifests) if use.parents else None,
             reasons=reasons_of(refused[use.key]),
             sheet=pictures.get(workspace / use.key / "sheet.jpg"),
+            data_set=data_set_of(workspace / use.key) if use.stage == "assemble_dataset" else None,
             shown_at=shown.get(use.key, ""),
         )
         shown.setdefault(use.key, section.title)

@@ -40,9 +40,21 @@ class StageResults:
         if len(digests) > 1:
             message = f"run {self.run.name} used {len(digests)} results of {stage}: only a run with one can be measured"
             raise InputFault(message)
-        folder = self.workspace / stage / digests[0]
+        return self._read(self.workspace / stage / digests[0], record)
+
+    def by_label(self, stage: str, record: type[R]) -> dict[str, Dataset[R]]:
+        """Return the datasets of a stage that the run used for each LoRA, by the LoRA's name.
+
+        Raises:
+            InputFault: a result is no longer there.
+        """
+        uses = [use for use in self.run.stages if use.stage == stage and use.label]
+        return {use.label: self._read(self.workspace / use.key, record) for use in uses}
+
+    def _read(self, folder: Path, record: type[R]) -> Dataset[R]:
         records = folder / "records.parquet"
         if not records.is_file():
+            stage = folder.parent.name
             message = f"run {self.run.name} used {stage}, but {records} is missing: run the project again"
             raise InputFault(message)
         return Dataset(record, folder, read_rows(records, record))

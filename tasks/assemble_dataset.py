@@ -1,80 +1,191 @@
 """Cut, choose, balance and split the pictures that one LoRA learns from."""
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from data_contracts.dataset import Dataset
+from data_contracts.decisions import Decision
 from data_contracts.records import Caption, Example, Frame, Layer, Plate, Rejected
 from data_contracts.stages import AssembleDatasetConfig
+from models.embed import EMBEDDERS, Embeddings
 from models.inpaint.provenance import Origin
 from models.pictures import Picture, keep_picture, read_grey, read_rgb
+from models.selection.choose import Candidates, choose
+from models.selection.coverage import SHARES, Shown, coverage, write_coverage
+from models.selection.near_duplicates import near_duplicates
 from models.sheets import examples_sheet
-from models.shots.quality import sharpness
+from models.shots.quality import perceptual_hash, sharpness
 from tasks.kohya_folder import write_kohya_folder
+from tasks.progress import report_progress
 from tasks.stage import stage
 
 WHITE = 255
+PLAIN = {"grey": 128, "white": WHITE}
+EMBEDDED_AT_ONCE = 32
+FACETS = ("size", "view", "who", "action", "expression", "place")
+embedder = lru_cache(maxsize=2)(EMBEDDERS.load)
 
 
 @dataclass(frozen=True)
-class Crop:
-    """A caption's square of its picture, scaled, and where it counts."""
+class Sources:
+    """Where the pixels of captions are found."""
+
+    frames: Dataset[Frame]
+    pictures: Dataset[Layer] | Dataset[Plate]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A caption whose square is fit to be learnt, and what choosing asks of it; its pixels are read again if chosen."""
 
     caption: Caption
-    image: Picture
-    mask: Picture
+    scale: float  # above 1 the square is enlarged
     sharpness: float
+    hash: str
+    edited: bool
 
 
-@stage(Example, version=1, sheet=examples_sheet)
+@stage(Example, version=3, sheet=examples_sheet)
 def assemble_dataset(
     out: Path,
     captions: Dataset[Caption],
     frames: Dataset[Frame],
-    sources: Dataset[Layer] | Dataset[Plate],
+    pictures: Dataset[Layer] | Dataset[Plate],
+    decisions: tuple[Decision, ...],
     config: AssembleDatasetConfig,
 ) -> Iterator[Example | Rejected]:
-    """Yield the sharpest crops, evenly from all kinds of picture, up to the target; hold whole shots back."""
-    fit: list[Crop] = []
-    for caption in captions:
-        scale = config.resolution / (caption.box[2] - caption.box[0])
-        if scale > config.max_upscale:
-            yield Rejected(id=caption.id, reason="too_small", value=scale)
-            continue
-        crop = cut(caption, frames, sources, config.resolution)
-        if crop.sharpness < config.min_sharpness:
-            yield Rejected(id=caption.id, reason="blurred", value=crop.sharpness)
-            continue
-        fit.append(crop)
-    chosen = balanced(fit, config.target)
-    taken = {crop.caption.id for crop in chosen}
-    for crop in fit:
-        if crop.caption.id not in taken:
-            yield Rejected(id=crop.caption.id, reason="beyond_target", value=crop.sharpness)
-    held_out = shots_to_hold_out([crop.caption.shot for crop in chosen], config.held_out_share)
-    examples = [example_of(out, crop, config, held_out=crop.caption.shot in held_out) for crop in chosen]
+    """Yield the sharpest crops that differ most, up to the target; hold whole shots back."""
+    sources = Sources(frames, pictures)
+    seen: list[Seen] = []
+    for row in look(captions, sources, decisions, config):
+        if isinstance(row, Rejected):
+            yield row
+        else:
+            seen.append(row)
+    chosen: list[Seen] = []
+    for role, target in (("subject", config.target), ("regularisation", config.regularisation)):
+        of_role = [each for each in seen if each.caption.role == role]
+        taken = {}
+        for each, refused in selected(of_role, sources, target, config):
+            if refused is not None:
+                yield refused
+            else:
+                taken[each.caption.id] = each
+        chosen += [each for each in of_role if each.caption.id in taken]
+    subjects = [each.caption for each in chosen if each.caption.role == "subject"]
+    held_out = shots_to_hold_out([caption.shot for caption in subjects], config.held_out_share)
+    examples = [
+        example_of(out, each, sources, config, held_out=each.caption.shot in held_out)
+        for each in chosen
+        if each.caption.role == "subject" or each.caption.shot not in held_out
+    ]
+    write_coverage(out, coverage(config.type, [Shown(each.facets, each.film, each.shot) for each in subjects]))
     write_kohya_folder(out, examples, config)
     yield from examples
 
 
-def cut(caption: Caption, frames: Dataset[Frame], sources: Dataset[Layer] | Dataset[Plate], resolution: int) -> Crop:
-    """Cut a caption's square out of its frame or plate, with the mask of what may be learnt from it."""
-    source = sources.by_id[caption.source_id]
+def look(
+    captions: Dataset[Caption], sources: Sources, decisions: tuple[Decision, ...], config: AssembleDatasetConfig
+) -> Iterator[Seen | Rejected]:
+    """Yield what is fit to be learnt, captions as people have rewritten them; refuse the rest."""
+    of_frame: dict[tuple[str, int], list[Decision]] = {}
+    for decision in decisions:
+        of_frame.setdefault((decision.film, decision.frame), []).append(decision)
+    heeded: set[Decision] = set()
+    for number, caption in enumerate(captions):
+        report_progress(number / len(captions), "looking at crops")
+        asked = of_frame.get((caption.film, caption.frame), [])
+        made = next((each for each in asked if each.is_about(caption.film, caption.frame, caption.box)), None)
+        heeded |= {made} if made else set()
+        yield seen_crop(caption, made, sources, config)
+    for decision in decisions:
+        if decision not in heeded:
+            yield Rejected(id=f"decision:{decision.film}:{decision.frame:06}", reason="decision_without_picture")
+
+
+def seen_crop(
+    caption: Caption, decision: Decision | None, sources: Sources, config: AssembleDatasetConfig
+) -> Seen | Rejected:
+    """Look at one caption's square."""
+    if decision is not None and decision.verdict == "reject":
+        return Rejected(id=caption.id, reason="rejected_by_hand")
+    if decision is not None:
+        caption = caption.model_copy(update={"text": decision.caption, "tokens": decision.tokens})
+    scale = config.resolution / (caption.box[2] - caption.box[0])
+    if scale > config.max_upscale:
+        return Rejected(id=caption.id, reason="too_small", value=scale)
+    image, mask = cut(caption, sources, config)
+    sharp = round(sharpness(image, mask), 3)
+    if sharp < config.min_sharpness:
+        return Rejected(id=caption.id, reason="blurred", value=sharp)
+    return Seen(caption, scale, sharp, perceptual_hash(image), edited=decision is not None)
+
+
+def selected(
+    seen: Sequence[Seen], sources: Sources, target: int, config: AssembleDatasetConfig
+) -> Iterator[tuple[Seen, Rejected | None]]:
+    """Yield each picture with None where it is chosen, else with why it is not."""
+    quality = qualities(seen)
+    repeated = near_duplicates([each.hash for each in seen], quality, config.max_duplicate_distance)
+    alone = [n for n in range(len(seen)) if n not in repeated]
+    facets = {name: [str(getattr(seen[n].caption.facets, name)) for n in alone] for name in FACETS}
+    facets |= {name: [str(getattr(seen[n].caption, name)) for n in alone] for name in ("film", "shot")}
+    vectors = embedded([seen[n].caption for n in alone], sources, config) if target < len(alone) else None
+    candidates = Candidates(facets, np.array([quality[n] for n in alone]), vectors)
+    taken = {alone[n] for n in choose(candidates, target, SHARES[config.type])}
+    for n, each in enumerate(seen):
+        if n in taken:
+            yield each, None
+        elif n in repeated:
+            yield each, Rejected(id=each.caption.id, reason="near_duplicate", value=float(repeated[n]))
+        else:
+            yield each, Rejected(id=each.caption.id, reason="beyond_target", value=each.sharpness)
+
+
+def qualities(seen: Sequence[Seen]) -> list[float]:
+    """Return 0..1 for each picture: its rank of sharpness among those of its shot size, less where it is enlarged."""
+    values = [0.0] * len(seen)
+    for size in {each.caption.facets.size for each in seen}:
+        group = sorted((each.sharpness, n) for n, each in enumerate(seen) if each.caption.facets.size == size)
+        for rank, (_, n) in enumerate(group):
+            values[n] = (rank + 1) / len(group) / max(1.0, seen[n].scale)
+    return values
+
+
+def embedded(captions: Sequence[Caption], sources: Sources, config: AssembleDatasetConfig) -> Embeddings | None:
+    """Return the embeddings of the captions' squares, a batch in memory at a time; None without an embedder."""
+    if config.embedder is None:
+        return None
+    network = embedder(config.embedder)
+    rows = [network.embed([])]
+    for start in range(0, len(captions), EMBEDDED_AT_ONCE):
+        report_progress(start / len(captions), "embedding crops")
+        rows.append(
+            network.embed([cut(each, sources, config)[0] for each in captions[start : start + EMBEDDED_AT_ONCE]])
+        )
+    return np.concatenate(rows)
+
+
+def cut(caption: Caption, sources: Sources, config: AssembleDatasetConfig) -> tuple[Picture, Picture]:
+    """Cut a caption's square out of its frame or plate: `(resolution, resolution, 3)`, and what may be learnt of it."""
+    source = sources.pictures.by_id[caption.source_id]
     if isinstance(source, Plate):
-        picture = read_rgb(sources.path(source.image))
-        known = read_grey(sources.path(source.provenance)) != Origin.NETWORK
+        picture = read_rgb(sources.pictures.path(source.image))
+        known = read_grey(sources.pictures.path(source.provenance)) != Origin.NETWORK
         mask: Picture = np.where(known, WHITE, 0).astype(np.uint8)
     else:
-        picture = read_rgb(frames.path(frames.by_id[source.frame_id].image))
-        mask = read_grey(sources.path(source.mask))
-    image, weight = scaled(picture, caption, resolution), scaled(mask, caption, resolution)
-    return Crop(caption, image, weight, round(sharpness(image, weight), 3))
+        picture = read_rgb(sources.frames.path(sources.frames.by_id[source.frame_id].image))
+        mask = read_grey(sources.pictures.path(source.mask))
+    image, weight = scaled(picture, caption, config.resolution), scaled(mask, caption, config.resolution)
+    if config.around != "kept" and not isinstance(source, Plate):
+        share = weight[..., None] / WHITE
+        image = np.asarray((image * share + PLAIN[config.around] * (1 - share)).round(), np.uint8)
+    return image, weight
 
 
 def scaled(picture: Picture, caption: Caption, resolution: int) -> Picture:
@@ -83,16 +194,6 @@ def scaled(picture: Picture, caption: Caption, resolution: int) -> Picture:
     square = picture[y0:y1, x0:x1]
     method = cv2.INTER_AREA if square.shape[0] >= resolution else cv2.INTER_CUBIC
     return np.asarray(cv2.resize(square, (resolution, resolution), interpolation=method), np.uint8)
-
-
-def balanced(crops: list[Crop], target: int) -> list[Crop]:
-    """Return up to `target` crops: the sharpest of each group first, then each group's second, and so on."""
-    groups: Mapping[str, list[Crop]] = defaultdict(list)
-    for crop in crops:
-        groups[crop.caption.group].append(crop)
-    ranked = [sorted(group, key=lambda c: (-c.sharpness, c.caption.id)) for _, group in sorted(groups.items())]
-    taken = [crop for rank in zip_longest(*ranked) for crop in rank if crop is not None][:target]
-    return sorted(taken, key=lambda crop: crop.caption.id)
 
 
 def shots_to_hold_out(shots: list[str], share: float) -> set[str]:
@@ -106,17 +207,23 @@ def shots_to_hold_out(shots: list[str], share: float) -> set[str]:
     return held
 
 
-def example_of(out: Path, crop: Crop, config: AssembleDatasetConfig, *, held_out: bool) -> Example:
+def example_of(out: Path, seen: Seen, sources: Sources, config: AssembleDatasetConfig, *, held_out: bool) -> Example:
     """Write a crop and its mask; return the row."""
-    caption = crop.caption
+    caption = seen.caption
+    image, mask = cut(caption, sources, config)
     return Example(
         id=f"{caption.id}:example",
         **caption.moment(),
         source_id=caption.source_id,
-        image=keep_picture(out, crop.image),
-        mask=keep_picture(out, crop.mask),
+        box=caption.box,
+        facets=caption.facets,
+        role=caption.role,
+        image=keep_picture(out, image),
+        mask=keep_picture(out, mask),
         caption=caption.text,
-        repeats=config.repeats,
+        tokens=caption.tokens,
+        edited=seen.edited,
+        repeats=config.repeats if caption.role == "subject" else 1,
         split="held_out" if held_out else "train",
-        sharpness=crop.sharpness,
+        sharpness=seen.sharpness,
     )

@@ -7,6 +7,7 @@ from typing import Any
 
 from data_contracts.project import Project
 from models.backends import Backends
+from models.caption import CAPTIONERS
 from models.embed import EMBEDDERS
 from models.face import EXPRESSION_LABELERS, FACE_DETECTORS
 from models.inpaint import INPAINTERS
@@ -15,6 +16,8 @@ from models.pose import POSE_ESTIMATORS
 from models.segment import SEGMENTERS
 from models.segment.detect import DETECTORS, load_detector
 from tasks import (
+    assemble_dataset,
+    caption_images,
     cluster_places,
     estimate_poses,
     identify_characters,
@@ -48,6 +51,12 @@ def by_name(cache: Callable[[str], object]) -> Callable[[str, Project], object]:
     return lambda name, _: cache(name)
 
 
+def load_captioners(name: str, project: Project) -> list[object]:
+    """Load a captioner as each LoRA names it: with its own server, or the one that all share."""
+    plans = [plan.caption for plan in project.loras.values() if plan.caption.backend == name]
+    return [caption_images.captioner_of(plan) for plan in plans]
+
+
 PLACES: dict[str, Place] = {
     "segment_layers.backend": Place(
         SEGMENTERS,
@@ -76,6 +85,14 @@ PLACES: dict[str, Place] = {
     ),
     "label_expressions.backend": Place(
         EXPRESSION_LABELERS, lambda project: [project.label_expressions.backend], by_name(label_expressions.labeler)
+    ),
+    "loras.*.caption.backend": Place(
+        CAPTIONERS, lambda project: [plan.caption.backend for plan in project.loras.values()], load_captioners
+    ),
+    "loras.*.dataset.embedder": Place(
+        EMBEDDERS,
+        lambda project: [plan.dataset.embedder for plan in project.loras.values()],
+        by_name(assemble_dataset.embedder),
     ),
     "evaluate_lora.judge": Place(
         JUDGES, lambda project: [plan.evaluate.judge for plan in project.loras.values()], by_name(pictures_job.judge)

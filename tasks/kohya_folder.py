@@ -1,48 +1,20 @@
-"""The same data set as kohya's sd-scripts wants it: pictures beside texts, masks in the alpha channel, one TOML."""
+"""The same data set as kohya's sd-scripts wants it, beside the rows that it was made from."""
 
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
+from data_contracts.exports import ExportSettings, items_of
 from data_contracts.records import Example
 from data_contracts.stages import AssembleDatasetConfig
-from models.pictures import encode_png, read_grey, read_rgb
-
-DATASET_TOML = """\
-# train_network.py --dataset_config dataset.toml ; run it in this folder
-[general]
-caption_extension = ".txt"
-keep_tokens = 1
-
-[[datasets]]
-resolution = {resolution}
-batch_size = 1
-enable_bucket = false
-
-[[datasets.subsets]]
-image_dir = "train"
-num_repeats = {repeats}
-alpha_mask = true
-flip_aug = false
-"""
+from models.exports.folder import export_dataset
 
 
 def write_kohya_folder(files: Path, examples: Sequence[Example], config: AssembleDatasetConfig) -> Path:
-    """Write `kohya/` beside `files`; names carry the pictures' content, so that no trainer's cache goes stale."""
+    """Write `kohya/` beside `files`, new whatever was there: the folder is the stage's own; none without examples."""
     folder = files.parent / "kohya"
-    beside = files.parent / "kohya.part"
-    for old in (beside, folder):
+    for old in (folder.with_name("kohya.part"), folder):
         shutil.rmtree(old, ignore_errors=True)
-    for example in examples:
-        subset = beside / example.split
-        subset.mkdir(parents=True, exist_ok=True)
-        rgb, mask = read_rgb(files / example.image), read_grey(files / str(example.mask))
-        stem = f"{Path(example.image).stem}-{Path(str(example.mask)).stem[:8]}"
-        (subset / f"{stem}.png").write_bytes(encode_png(np.dstack([rgb, mask])))
-        (subset / f"{stem}.txt").write_text(example.caption + "\n", encoding="utf-8")
-    text = DATASET_TOML.format(resolution=config.resolution, repeats=config.repeats)
-    (beside / "dataset.toml").write_text(text, encoding="utf-8")
-    beside.replace(folder)
-    return folder
+    if not examples:
+        return folder
+    return export_dataset("kohya", items_of(files, examples), folder, ExportSettings(resolution=config.resolution))

@@ -5,10 +5,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean
 
+from data_contracts.check_faults import refuse_errors
 from data_contracts.dataset import Dataset
 from data_contracts.records import Example, LoraFile, Rejected
+from data_contracts.size_bands import sized
 from data_contracts.stages import TrainLoraConfig
 from data_contracts.training import TrainExample, TrainRequest
+from models.dataset_checks.examples import check_examples
 from models.diffusion import family_of
 from models.pictures import keep_bytes
 from models.sheets import lora_sheet
@@ -25,6 +28,9 @@ def train_lora(
     learnt = examples.where("split", "train")
     shots = tuple(sorted({example.shot for example in learnt}))
     job = out.parent / "job"
+    slots = sum(example.repeats for example in learnt)
+    subjects = len(learnt.where("role", "subject"))
+    settings = sized(config.settings, subjects, slots) if config.by_size else config.settings
     request = TrainRequest(
         name=config.name,
         trigger=config.trigger,
@@ -39,7 +45,7 @@ def train_lora(
             for example in learnt
         ),
         output=job,
-        settings=config.settings,
+        settings=settings,
         metadata={
             "type": config.type,
             "subject": config.subject,
@@ -48,6 +54,7 @@ def train_lora(
             "shots": json.dumps(shots),
         },
     )
+    refuse_errors(check_examples(request.examples, settings))
     run_job("models.trainers.native", request, job, show_step, config.max_seconds)
     losses = [json.loads(line)["loss"] for line in (job / "loss.jsonl").read_text(encoding="utf-8").splitlines()]
     samples = sorted((job / "samples").glob("step-*.png"))
@@ -62,7 +69,7 @@ def train_lora(
         loss_log=keep_bytes(out, (job / "loss.jsonl").read_bytes(), "jsonl"),
         samples=tuple(keep_bytes(out, sample.read_bytes(), "png") for sample in samples),
         sample_steps=tuple(int(sample.stem.split("-")[1]) for sample in samples),
-        steps=config.settings.steps,
+        steps=settings.steps,
         final_loss=round(fmean(losses[-max(1, len(losses) // 10) :]), 6),
         dataset_digest=examples.content_digest,
         shots=shots,

@@ -5,9 +5,11 @@ character's captions name action, expression, place and framing but never hair o
 describe who does it and where, but never the pose.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from data_contracts.records import LoraType
+from models.pictures import Picture
 
 ACTION_WORDS = {
     "running": "running",
@@ -20,11 +22,17 @@ ACTION_WORDS = {
 SIZE_WORDS = {"close-up": "close-up", "medium": "medium shot", "full": "full body"}
 PREPOSITIONS = ("in ", "on ", "at ", "by ", "under ", "near ", "inside ", "outside ")
 VIEW_WORDS = {"front": "front view", "three-quarter": "three-quarter view", "profile": "side view", "back": "back view"}
+UNKNOWN = frozenset({"", "unknown"})
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What is known of a crop; empty text where nothing is."""
+    """What is known of a crop; empty text where nothing is, or where the stage before says `unknown`.
+
+    who: the one who is seen, as other LoRAs' captions describe them.
+    action: a word of the pose stage, or in a captioner's own words.
+    details: short phrases that only a look at the picture gives, such as "holding a red ball", the foremost first.
+    """
 
     who: str = ""
     action: str = ""
@@ -32,20 +40,61 @@ class Facts:
     place: str = ""
     size: str = ""
     view: str = ""
+    details: tuple[str, ...] = ()
+
+
+class Template:
+    """The `template` captioner: it looks at nothing and adds nothing to what the stages before know."""
+
+    looks = False
+
+    def describe(
+        self,
+        crops: Sequence[Picture],  # noqa: ARG002
+        known: Sequence[Facts],
+        kind: LoraType,  # noqa: ARG002
+    ) -> list[Facts]:
+        """Return what is known (see `Captioner`)."""
+        return list(known)
+
+    def release(self) -> None:
+        """There is nothing to give back."""
 
 
 def clauses(kind: LoraType, trigger: str, prefix: str, facts: Facts) -> list[str]:
-    """Return the caption's clauses in order; those of the LoRA's own subject are left out."""
-    action = "" if kind == "pose" else ACTION_WORDS.get(facts.action, "")
-    expression = f"{facts.expression} expression" if facts.expression not in {"", "unknown"} else ""
-    words = [trigger, prefix]
+    """Return the caption's clauses in order; those of the LoRA's own subject are left out.
+
+    Details come last: a caption that is too long is cut from its end.
+    """
     if kind == "background":
-        return [word for word in (*words, "empty scene") if word]
-    if kind != "character":
-        words.append(facts.who)
-    words += [action, "" if kind == "expression" else expression, _where(facts.place)]
-    words += [SIZE_WORDS.get(facts.size, ""), VIEW_WORDS.get(facts.view, "")]
+        return _said([trigger, prefix, "empty scene", *facts.details])
+    who = "" if kind == "character" else facts.who
+    action = "" if kind == "pose" else _action(facts)
+    expression = "" if kind == "expression" else _expression(facts)
+    return _said([trigger, prefix, who, action, expression, *_surroundings(facts)])
+
+
+def others_clauses(kind: LoraType, prefix: str, facts: Facts) -> list[str]:
+    """Return the clauses of a picture that shows another than the LoRA's subject: no trigger, all that is known."""
+    if kind == "background":
+        return _said([prefix, "empty scene", _where(facts.place), *facts.details])
+    return _said([prefix, facts.who, _action(facts), _expression(facts), *_surroundings(facts)])
+
+
+def _said(words: list[str]) -> list[str]:
     return [word for word in words if word]
+
+
+def _action(facts: Facts) -> str:
+    return "" if facts.action in UNKNOWN else ACTION_WORDS.get(facts.action, facts.action)
+
+
+def _expression(facts: Facts) -> str:
+    return "" if facts.expression in UNKNOWN else f"{facts.expression} expression"
+
+
+def _surroundings(facts: Facts) -> list[str]:
+    return [_where(facts.place), SIZE_WORDS.get(facts.size, ""), VIEW_WORDS.get(facts.view, ""), *facts.details]
 
 
 def _where(place: str) -> str:

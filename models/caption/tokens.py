@@ -4,6 +4,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Protocol, cast
 
+from data_contracts.faults import InputFault
+
 
 class Tokenizer(Protocol):
     """The part of a CLIP tokenizer that counting needs."""
@@ -15,7 +17,14 @@ class Tokenizer(Protocol):
 
 @lru_cache(maxsize=2)
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """Load the CLIP tokenizer of a base model's `tokenizer` folder."""
+    """Load the CLIP tokenizer of a base model's `tokenizer` folder.
+
+    Raises:
+        InputFault: there is none; transformers would make one without words.
+    """
+    if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
+        message = f"{folder.name!r} holds no tokenizer.json or vocab.json: give the tokenizer/ of a diffusers folder"
+        raise InputFault(message)
     from transformers import CLIPTokenizer  # noqa: PLC0415
 
     return cast("Tokenizer", CLIPTokenizer.from_pretrained(folder, local_files_only=True))

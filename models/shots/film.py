@@ -92,8 +92,8 @@ def _reason(error: BaseException) -> str:
     return getattr(error, "strerror", None) or "it has no frames"
 
 
-def glance(path: Path, count: int, from_frame: int = 0, to_frame: int | None = None) -> Iterator[Picture]:
-    """Yield up to `count` frames `(H, W, 3) RGB` uint8 spread over a part of a film, those of its middle first."""
+def glance(path: Path, count: int, from_frame: int = 0, to_frame: int | None = None) -> Iterator[FilmFrame]:
+    """Yield up to `count` frames spread over a part of a film, those of its middle first; numbers follow from times."""
     facts = film_facts(path)
     start, end = from_frame / facts.fps, (to_frame or facts.frames or from_frame + 1) / facts.fps
     places = sorted(((n + 0.5) / count for n in range(count)), key=lambda place: abs(place - 0.5))
@@ -105,7 +105,8 @@ def glance(path: Path, count: int, from_frame: int = 0, to_frame: int | None = N
                 container.seek(int(moment * av.time_base))
                 for frame in container.decode(stream):
                     if (frame.time or 0.0) >= start - 1e-6:  # a seek lands on the key frame before
-                        yield np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+                        rgb = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+                        yield FilmFrame(round((frame.time or 0.0) * facts.fps), frame.time or 0.0, rgb)
                         break
             except av.error.FFmpegError:
                 continue  # beyond the damage of a damaged film

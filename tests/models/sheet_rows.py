@@ -13,6 +13,7 @@ from data_contracts.records import (
     Evaluation,
     Example,
     Expression,
+    Facets,
     Finding,
     Frame,
     Identity,
@@ -133,14 +134,18 @@ class Rows:
         name = layer.id.replace(":", "-")
         text = f"{text}, full body, front view, in a seaside town under a wide blue sky"
         of = {**where, "source_id": layer.id}
+        full = Facets(size="full")
         self.lists[Caption].append(
-            Caption(id=f"{layer.id}:caption", **of, box=box, group="full", text=text, tokens=20, lint=("comma mended",))
+            Caption(id=f"{layer.id}:caption", **of, box=box, facets=full, text=text, tokens=20, lint=("comma mended",))
         )
         mask = Image.fromarray((inside * 255).astype(np.uint8)).crop(box)
         self.lists[Example].append(
             Example(
                 id=f"{layer.id}:example",
                 **of,
+                box=box,
+                facets=full,
+                tokens=20,
                 image=_save(self.folder, picture.crop(box), f"e-{name}.png"),
                 mask=_save(self.folder, mask, f"w-{name}.png"),
                 caption=text,

@@ -1,0 +1,57 @@
+"""Whether this machine has the memory that a project's trainings take."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from data_contracts.check_faults import Fault, Severity
+from data_contracts.faults import InputFault
+from data_contracts.project import Project
+from models.diffusion import family_of
+from models.diffusion.memory import Machine, Need, pipeline_of, training_need
+
+REMEDY = "set gradient_checkpointing: true and precision: bfloat16 in its `train:`, or lower batch, resolution or rank"
+
+
+def base_faults(base: Path) -> list[Fault]:
+    """Return a fault where the base model is of no family that can be trained, which would else be said last of all."""
+    try:
+        if pipeline_of(base):
+            family_of(base)
+            return []
+        value = f"base model {base.name!r} has no model_index.json that names a pipeline"
+    except InputFault as fault:
+        value = str(fault).replace(str(base), repr(base.name))
+    remedy = "give the folder of a diffusers pipeline that can be trained"
+    return [Fault(place="base", rule="base", value=value, remedy=remedy, severity="error")]
+
+
+def training_needs(project: Project, base: Path, loras: list[str], here: Machine) -> dict[str, Need]:
+    """Return what each training takes; LoRAs whose base model's family is not known are left out."""
+    needs = {
+        name: training_need(base, project.loras[name].train.settings, on_gpu=bool(here.gpu))
+        for name in loras
+        if name in project.loras
+    }
+    return {name: need for name, need in needs.items() if need is not None}
+
+
+def memory_faults(needs: Mapping[str, Need], here: Machine) -> list[Fault]:
+    """Return a fault for each training that does not fit, or not beside what runs here now."""
+    faults: list[Fault] = []
+    for name, need in needs.items():
+        if here.gpu:
+            faults += _lacking(name, f"memory of {here.gpu}", need.device, (here.vram, here.vram_free))
+        faults += _lacking(name, "RAM", need.host, (here.host, here.host_free))
+    return faults
+
+
+def _lacking(name: str, what: str, needed: float, there: tuple[float, float]) -> list[Fault]:
+    """Return the fault of too little memory: an error where it is never enough, a warning where it is in use."""
+    total, free = there
+    if needed <= free:
+        return []
+    severity: Severity = "error" if needed > total else "warning"
+    has = f"there are {total:.1f}" if needed > total else f"{free:.1f} of {total:.1f} are free"
+    value = f"training takes about {needed:.1f} GB of {what}, {has}"
+    remedy = REMEDY if needed > total else "end what else uses it, or " + REMEDY
+    return [Fault(place=f"loras.{name}.train", rule="memory", value=value, remedy=remedy, severity=severity)]

@@ -1,0 +1,174 @@
+"""How much memory a training takes, before it is started, and how much there is.
+
+What is kept of a step, and its peak, were counted on tensors without data (torch's FakeTensorMode, every allocation and
+release followed through forward and backward pass) of networks as large as the real ones, with LoRAs in them: SD 1.5
+keeps 1.09 GB of 512x512 pixels, 0.29 GB with gradient checkpointing, and the rest of SIZES alike; both grow with
+pixels and batch. What a GPU adds is not in such a count: MARGIN, for norms that stay in float32 and for what its
+allocator cannot reuse, and the context with the libraries' workspaces are set so that SD 1.5 at 512 pixels, batch 1,
+half precision and checkpointing comes out at the 6 GB that kohya's sd-scripts is known to need. On the CPU the small
+base model took 0.75 GB at 128 pixels, batch 4, and 0.97 GB at 256; the estimates are 0.90 and 1.14.
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from data_contracts.training import TrainSettings
+
+GIGA = 1e9
+BYTES = {"float32": 4, "bfloat16": 2}
+ADAM_BYTES = 16
+"""Of each trained value, in float32: itself, its gradient, and AdamW's two moments."""
+FLOAT32_ACTIVATIONS = 1.7
+"""As much as in bfloat16, for part of it is float32 in both."""
+VAE_GB = 3.1
+"""Peak for a megapixel through SD's decoder, float32; the encoder takes 2.6."""
+MARGIN = 1.25
+CONTEXT_GB = {"cuda": 1.2, "cpu": 0.7}
+HOST_GB = 2.5
+"""Host RAM beside a training on a GPU: libraries, and pictures that are being read."""
+
+
+@dataclass(frozen=True)
+class FamilySizes:
+    """The sizes of a family of base models, parameters in millions.
+
+    text_encoders: 0 where captions are encoded beforehand and the encoders taken off the GPU.
+    adapter: for each unit of rank; text_adapter the text encoders', conv_adapter the 3x3 convolutions'.
+    kept: GB a megapixel of one picture that a step keeps, bfloat16; checkpointed: with gradient checkpointing.
+    text_kept: GB besides, for its text, which in some families goes through the denoiser with the picture.
+    """
+
+    denoiser: float
+    text_encoders: float
+    vae: float
+    adapter: float
+    text_adapter: float
+    conv_adapter: float
+    kept: float
+    checkpointed: float
+    text_kept: float = 0.0
+
+
+SIZES: dict[str, FamilySizes] = {
+    "StableDiffusionPipeline": FamilySizes(859.5, 123.1, 83.7, 0.42, 0.17, 0.63, kept=4.2, checkpointed=1.1),
+    "StableDiffusionXLPipeline": FamilySizes(2567.5, 817.7, 83.7, 2.66, 0.90, 0.41, kept=7.3, checkpointed=0.51),
+    "FluxPipeline": FamilySizes(11901.4, 0.0, 83.8, 1.17, 0.0, 0.0, kept=23.2, checkpointed=2.1, text_kept=0.2),
+    "QwenImagePipeline": FamilySizes(20430.4, 0.0, 126.9, 1.48, 0.0, 0.0, kept=29.2, checkpointed=2.2, text_kept=0.1),
+}
+"""By a diffusers folder's `_class_name`. Adapters: the layers that kohya trains; for the last two, attention."""
+SD15_CHANNELS, SD15_LAYERS, SD_VAE_CHANNELS = (320, 640, 1280, 1280), 2, 128
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a training takes, in GB (1e9 bytes)."""
+
+    device: float
+    host: float
+
+
+@dataclass(frozen=True)
+class Machine:
+    """The memory of this machine, in GB (1e9 bytes); `gpu` is empty where torch sees none."""
+
+    host: float
+    host_free: float
+    gpu: str = ""
+    vram: float = 0.0
+    vram_free: float = 0.0
+
+
+def machine() -> Machine:
+    """Return what is here: the first GPU that torch sees, as the trainer takes it."""
+    import torch  # noqa: PLC0415
+
+    ram = psutil.virtual_memory()
+    host, free = ram.total / GIGA, ram.available / GIGA
+    if not torch.cuda.is_available():
+        return Machine(host, free)
+    vram_free, vram = torch.cuda.mem_get_info()
+    return Machine(host, free, torch.cuda.get_device_name(), vram / GIGA, vram_free / GIGA)
+
+
+def pipeline_of(base: Path) -> str:
+    """Return the class of the pipeline in a diffusers folder; empty where there is none."""
+    return str(_read(base / "model_index.json").get("_class_name") or "")
+
+
+def training_need(base: Path, settings: TrainSettings, *, on_gpu: bool) -> Need | None:
+    """Return what a training of these settings takes; None where the base's family is not known.
+
+    Weights are counted in the folder's files where they are there, so that small base models come out small.
+    """
+    family = SIZES.get(pipeline_of(base))
+    if family is None:
+        return None
+    denoiser = _parameters(base, ("unet", "transformer")) or family.denoiser
+    encoders = family.text_encoders and (_parameters(base, ("text_encoder", "text_encoder_2")) or family.text_encoders)
+    vae = _parameters(base, ("vae",)) or family.vae
+    weights = ((denoiser + encoders) * BYTES[settings.precision] + vae * BYTES["float32"]) / 1e3
+    trained = settings.rank * family.adapter * math.sqrt(denoiser / family.denoiser)
+    trained += settings.conv_rank * family.conv_adapter
+    if settings.text_encoder_learning_rate and encoders:
+        trained += settings.rank * family.text_adapter * math.sqrt(encoders / family.text_encoders)
+    step = max(_step_gb(base, family, settings), _vae_gb(base, settings))
+    total = (weights + trained * ADAM_BYTES / 1e3 + step) * MARGIN
+    if not on_gpu:
+        return Need(total + CONTEXT_GB["cpu"], total + CONTEXT_GB["cpu"])
+    return Need(total + CONTEXT_GB["cuda"], weights + HOST_GB)
+
+
+def _step_gb(base: Path, family: FamilySizes, settings: TrainSettings) -> float:
+    """Return what a forward and backward pass keeps at its peak."""
+    kept = family.checkpointed if settings.gradient_checkpointing else family.kept
+    one = (family.text_kept + kept * settings.resolution**2 / 1e6) * settings.batch * _width(base)
+    return one * (FLOAT32_ACTIVATIONS if settings.precision == "float32" else 1.0)
+
+
+def _vae_gb(base: Path, settings: TrainSettings) -> float:
+    """Return the peak of one picture through the VAE, which is not at the time of a step."""
+    channels = _read(base / "vae" / "config.json").get("block_out_channels") or [SD_VAE_CHANNELS]
+    return float(VAE_GB * settings.resolution**2 / 1e6 * channels[0] / SD_VAE_CHANNELS)
+
+
+def _width(base: Path) -> float:
+    """Return how wide a U-Net of SD 1.x's kind is beside SD 1.5's: channels by the share of pixels they stand for."""
+    config = _read(base / "unet" / "config.json")
+    if config.get("addition_embed_type") or not config.get("block_out_channels"):
+        return 1.0
+    layers = config.get("layers_per_block", SD15_LAYERS)
+    return _features(config["block_out_channels"], layers) / _features(SD15_CHANNELS, SD15_LAYERS)
+
+
+def _features(channels: Any, layers: Any) -> float:  # noqa: ANN401  as a network's config.json has them
+    each = [layers] * len(channels) if isinstance(layers, int) else layers
+    return float(
+        sum(count * width / 4**level for level, (width, count) in enumerate(zip(channels, each, strict=False)))
+    )
+
+
+def _parameters(base: Path, folders: tuple[str, ...]) -> float:
+    """Return the millions of parameters in the safetensors files of folders; 0 where there are none."""
+    from safetensors import safe_open  # noqa: PLC0415
+
+    total = 0
+    for file in sorted(path for folder in folders for path in (base / folder).glob("*.safetensors")):
+        if ".fp16." in file.name and any(".fp16." not in other.name for other in file.parent.glob("*.safetensors")):
+            continue  # the same weights again
+        with safe_open(file, framework="np") as tensors:
+            total += sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
+    return total / 1e6
+
+
+def _read(file: Path) -> dict[str, Any]:
+    """Return a JSON object, empty where there is no such file or it holds something else."""
+    try:
+        tree = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return tree if isinstance(tree, dict) else {}
