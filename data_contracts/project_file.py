@@ -144,10 +144,11 @@ def complete_lora(name: str, entry: object, types: Tree, described: dict[str, st
     if plan["dataset"].get("regularisation"):
         plan["caption"].setdefault("regularisation", True)
     settings = merged(plan.get("train", {}), own.get("train", {}))
+    chosen = {"trainer": settings.pop("trainer")} if isinstance(settings, dict) and "trainer" in settings else {}
     limits = {key: tree[key] for tree in (plan, own) for key in ("max_seconds", "by_size") if key in tree}
     for key in limits:
         plan.pop(key, None)
-    plan["train"] = {"name": name, **head, "settings": settings, **limits}
+    plan["train"] = {"name": name, **head, **chosen, "settings": settings, **limits}
     return plan
 
 

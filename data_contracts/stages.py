@@ -202,6 +202,9 @@ class TrainLoraConfig(StageConfig):
     type: LoraType
     subject: str
     trigger: str
+    trainer: Literal["native", "kohya"] = Field(
+        default="native", description="a trainer of models/trainers; kohya after `reel2lora doctor --setup kohya`"
+    )
     settings: TrainSettings
     by_size: bool = Field(
         default=False, description="steps and rates follow from the number of pictures, not from the settings"

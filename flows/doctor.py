@@ -9,10 +9,11 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from data_contracts.faults import StageFault
+from data_contracts.faults import InputFault, StageFault
 from data_contracts.project import Project
 from data_contracts.project_file import load_project
 from flows.serving import api_url, is_up
+from models.trainers import kohya_home
 from models.weights import MissingWeights, Need, fetcher
 from tasks.backends import PLACES, load_backends
 
@@ -53,6 +54,23 @@ def print_doctor(config: Path, *, everything: bool, fetch: bool) -> None:
     if faults:
         message = f"{faults} of the things that {project.name} needs are not in order; remedies are in the table"
         raise StageFault(message)
+
+
+def set_up(trainer: str) -> None:
+    """Make the Python environment of a trainer that needs one of its own.
+
+    Raises:
+        InputFault: no such trainer has one.
+        StageFault: it could not be made; the message says which command failed, and how.
+    """
+    if trainer != "kohya":
+        message = f"--setup {trainer}: no trainer of that name has an environment of its own; known: kohya"
+        raise InputFault(message)
+    try:
+        python = kohya_home.set_up(print)
+    except MissingWeights as error:
+        raise StageFault(str(error)) from error
+    print(f"kohya's sd-scripts are ready; they run under {python}")
 
 
 def backends_table(project: Project) -> Table:

@@ -158,10 +158,14 @@ def doctor(
     config: Config = Path("configs/luca.yaml"),
     everything: Annotated[bool, typer.Option("--all", help="List every backend, with sizes and licences.")] = False,
     fetch: Annotated[bool, typer.Option("--fetch", help="Fetch the weights that this project lacks.")] = False,
+    setup: Annotated[str, typer.Option(help="Only make a trainer's own Python environment: kohya.")] = "",
 ) -> None:
     """Say which backends the project needs, whether their weights are here, and what to do where they are not."""
-    from flows.doctor import print_doctor  # noqa: PLC0415
+    from flows.doctor import print_doctor, set_up  # noqa: PLC0415
 
+    if setup:
+        set_up(setup)
+        return
     print_doctor(config, everything=everything, fetch=fetch)
 
 

@@ -15,6 +15,7 @@ from models.metrics.judges import JUDGES
 from models.pose import POSE_ESTIMATORS
 from models.segment import SEGMENTERS
 from models.segment.detect import DETECTORS, load_detector
+from models.trainers import TRAINERS
 from tasks import (
     assemble_dataset,
     caption_images,
@@ -93,6 +94,9 @@ PLACES: dict[str, Place] = {
         EMBEDDERS,
         lambda project: [plan.dataset.embedder for plan in project.loras.values()],
         by_name(assemble_dataset.embedder),
+    ),
+    "loras.*.train.trainer": Place(
+        TRAINERS, lambda project: [plan.train.trainer for plan in project.loras.values()], by_name(TRAINERS.load)
     ),
     "evaluate_lora.judge": Place(
         JUDGES, lambda project: [plan.evaluate.judge for plan in project.loras.values()], by_name(pictures_job.judge)

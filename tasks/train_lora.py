@@ -15,6 +15,7 @@ from models.dataset_checks.examples import check_examples
 from models.diffusion import family_of
 from models.pictures import keep_bytes
 from models.sheets import lora_sheet
+from models.trainers import TRAINERS
 from tasks.job import Event, run_job
 from tasks.progress import report_progress
 from tasks.stage import stage
@@ -55,7 +56,7 @@ def train_lora(
         },
     )
     refuse_errors(check_examples(request.examples, settings))
-    run_job("models.trainers.native", request, job, show_step, config.max_seconds)
+    run_job(TRAINERS.load(config.trainer), request, job, show_step, config.max_seconds)
     losses = [json.loads(line)["loss"] for line in (job / "loss.jsonl").read_text(encoding="utf-8").splitlines()]
     samples = sorted((job / "samples").glob("step-*.png"))
     yield LoraFile(
