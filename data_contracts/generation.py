@@ -65,7 +65,7 @@ class GenerateRequest(Config):
     output: Path = Field(description="folder of the pictures")
     batch: int = Field(default=4, ge=1, le=256, description="pictures at once; memory grows with it")
     precision: Literal["float32", "bfloat16"] = "float32"
-    threads: int | None = Field(default=None, ge=1, description="CPU threads; null: one for each core")
+    threads: int | None = Field(default=None, ge=1, description="null: OMP_NUM_THREADS, else one for each core")
 
     @model_validator(mode="after")
     def _names_are_clear(self) -> "GenerateRequest":

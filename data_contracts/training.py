@@ -122,7 +122,7 @@ class TrainRequest(Config):
     output: Path = Field(description="folder of lora.safetensors, loss.jsonl, samples/ and checkpoints/")
     settings: TrainSettings
     metadata: dict[str, str] = Field(default_factory=dict, description="kept in the file under `reel2lora.`")
-    threads: int | None = Field(default=None, ge=1, description="CPU threads; null: one for each core")
+    threads: int | None = Field(default=None, ge=1, description="null: OMP_NUM_THREADS, else one for each core")
 
     @model_validator(mode="after")
     def _masks_are_there(self) -> "TrainRequest":

@@ -61,6 +61,15 @@ def stop_requested() -> bool:
     return _Channel.stop
 
 
+def use_threads(wanted: int | None) -> None:
+    """Have torch compute in so many threads; None: as OMP_NUM_THREADS says, else one for each core."""
+    import torch  # noqa: PLC0415  not every child computes
+
+    if wanted is None and "OMP_NUM_THREADS" in os.environ:
+        return  # torch has read it already
+    torch.set_num_threads(wanted or os.cpu_count() or 1)
+
+
 def run_child(work: Callable[[Path], None]) -> int:
     """Run `work` on the request file that the command line names; return the exit code.
 

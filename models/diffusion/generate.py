@@ -3,16 +3,13 @@
 One PNG for each variant, prompt and seed. Those that exist are kept, so that the same command goes on where it stopped.
 """
 
-import os
 import sys
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 
-import torch
-
 from data_contracts.generation import GenerateRequest, Variant, picture_name
-from models.child import Stopped, emit, run_child, stop_requested
+from models.child import Stopped, emit, run_child, stop_requested, use_threads
 from models.diffusion import load_base
 from models.diffusion.families import DiffusionModel, Drawing
 from models.diffusion.lora_stack import add_lora, set_lora_weights
@@ -31,7 +28,7 @@ def generate(request_file: Path) -> None:
         Stopped: SIGTERM came; finished pictures stay.
     """
     request = GenerateRequest.model_validate_json(request_file.read_text(encoding="utf-8"))
-    torch.set_num_threads(request.threads or os.cpu_count() or 1)
+    use_threads(request.threads)
     request.output.mkdir(parents=True, exist_ok=True)
     total = len(request.variants) * len(request.prompts) * len(request.seeds)
     waiting = [(variant, batch) for variant, batch in _batches(request) if _missing(request, variant, batch)]

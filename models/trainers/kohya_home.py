@@ -144,15 +144,19 @@ def _wanted() -> dict[str, object]:
 
 
 def _install_torch(install: Sequence[str]) -> None:
-    """Install the build that we have ourselves, such as 2.13.0+cpu; builds with a label have an index of their own."""
+    """Install the build that we have ourselves, such as 2.13.0+cpu; builds with a label have an index of their own.
+
+    Raises:
+        MissingWeights: pip does not find it; the message says how it is told where.
+    """
     wanted = version("torch")
-    label = wanted.partition("+")[2]
     try:
         _do([*install, f"torch=={wanted}"])
-    except MissingWeights:
-        if not label:
+    except MissingWeights as fault:
+        if "+" not in wanted:
             raise
-        _do([*install, f"torch=={wanted}", "--extra-index-url", f"https://download.pytorch.org/whl/{label}"])
+        message = f"{fault}\nSet PIP_EXTRA_INDEX_URL to the index that your own torch {wanted} came from"
+        raise MissingWeights(message) from fault
 
 
 def _do(command: Sequence[str]) -> None:

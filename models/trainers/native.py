@@ -4,7 +4,6 @@ Resumes by itself from the checkpoints in its output folder. On the CPU a run th
 same bytes as one that was not. Latents are encoded once, and so are captions where the text encoder is not trained.
 """
 
-import os
 import sys
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import torch
 
 from data_contracts.digest import digest_of
 from data_contracts.training import TrainRequest
-from models.child import Stopped, emit, run_child, stop_requested
+from models.child import Stopped, emit, run_child, stop_requested, use_threads
 from models.diffusion import load_base
 from models.diffusion.families import DENOISER, Drawing
 from models.diffusion.lora_file import LoraWeights, from_peft, save_kohya
@@ -36,7 +35,7 @@ def train(request_file: Path) -> None:
         Stopped: SIGTERM came; a checkpoint is saved.
     """
     request = TrainRequest.model_validate_json(request_file.read_text(encoding="utf-8"))
-    torch.set_num_threads(request.threads or os.cpu_count() or 1)
+    use_threads(request.threads)
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     request.output.mkdir(parents=True, exist_ok=True)
     digest = digest_of([request.base, list(request.examples), request.settings.model_dump(exclude=_WATCHING)])

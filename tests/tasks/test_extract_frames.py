@@ -15,6 +15,7 @@ from models.pictures import read_rgb
 from models.shots.film import Film, UnreadableFilm, film_facts, letterbox
 from models.shots.quality import is_text_card
 from tasks.extract_frames import extract_frames
+from tasks.shards import journal_of
 
 SAMPLE = Path(__file__).parents[2] / "samples" / "harbour" / "harbour.mp4"
 
@@ -120,3 +121,18 @@ def test_a_film_is_never_held_in_memory():
         "sys.exit(marks[-1] - marks[0] > 60_000)"
     )
     assert subprocess.run([sys.executable, "-c", code, str(SAMPLE)], check=False).returncode == 0
+
+
+def test_without_a_film_only_that_film_is_gone(tmp_path):
+    rng = np.random.default_rng(0)
+    pictures = [rng.integers(0, 255, (72, 96, 3), dtype=np.uint8) for _ in range(24)]
+    films = tuple(
+        FilmSource(path=write_film(tmp_path / f"{name}.mp4", pictures[:n])) for name, n in (("a", 12), ("b", 24))
+    )
+    config = ExtractFramesConfig(max_height=72, min_sharpness=0, max_duplicate_distance=-1)
+    both = extract_frames(tmp_path / "work", films, config)
+    alone = extract_frames(tmp_path / "work", films[1:], config)
+    assert alone.rows == both.where("film", "b").rows
+    assert alone.path(alone.rows[0].image).samefile(both.path(alone.rows[0].image))
+    (entry,) = journal_of(alone.folder)
+    assert entry["from"] == both.folder.name
