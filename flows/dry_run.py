@@ -5,13 +5,12 @@ that answers nonsense, a base model that cannot be trained.
 """
 
 import shutil
-from collections import Counter
-from collections.abc import Iterable
+from dataclasses import replace
 
 from rich.console import Console
 from rich.table import Table
 
-from data_contracts.dataset import Dataset
+from data_contracts.dataset import Dataset, R
 from data_contracts.faults import StageFault
 from data_contracts.project import LoraPlan, Project
 from data_contracts.records import LoraFile
@@ -61,10 +60,11 @@ def run_small(project: Project, loras: list[str]) -> dict[str, str]:
     made: list[Dataset[LoraFile]] = []
     idle: dict[str, str] = {}
     for name in loras:
-        if subject := subject_at_hand(project.loras[name], scenery, cast):
-            made.append(make_lora(with_subject(project, name, subject), name, base, scenery, cast))
-        else:
-            idle[name] = f"the part of the film that was looked at shows no {project.loras[name].type}"
+        if fault := nothing_to_learn(project.loras[name], scenery, cast):
+            idle[name] = fault
+            continue
+        seen = as_if_shown(project.loras[name], scenery, cast)
+        made.append(make_lora(project, name, base, *seen))
     if made:
         compose_loras(project.workspace, tuple(made), base, project.compose_loras)
     return idle
@@ -107,30 +107,32 @@ def plan_made_small(plan: LoraPlan) -> LoraPlan:
     )
 
 
-def subject_at_hand(plan: LoraPlan, scenery: Scenery, cast: Cast | None) -> str:
-    """Return the LoRA's own subject where the clip shows it, else what it shows most of that kind; "" for nothing."""
+def nothing_to_learn(plan: LoraPlan, scenery: Scenery, cast: Cast | None) -> str:
+    """Return why so little film has no picture of the LoRA's kind; empty where it has."""
     if plan.type == "background":
-        shown: Iterable[str] = (place.name for place in scenery.places)
-    elif cast is None:
-        return ""
-    elif plan.type == "character":
-        shown = (identity.name for identity in cast.identities)
-    elif plan.type == "pose":
-        shown = (pose.action for pose in cast.poses)
-    else:
-        shown = (face.label for face in cast.expressions if face.face_box and is_large_enough(face.face_box))
-    counts = Counter(shown)
-    if plan.caption.subject in counts:
-        return plan.caption.subject
-    known = [value for value, _ in counts.most_common() if value not in {"", "unknown"}]
-    return known[0] if known else ""
+        return "" if len(scenery.places) else "no plate was kept"
+    if cast is None or not len(scenery.layers):
+        return "nobody was cut out"
+    faces = [face.face_box for face in cast.expressions if face.face_box and is_large_enough(face.face_box)]
+    return "" if faces or plan.type != "expression" else "no face is large enough"
 
 
-def with_subject(project: Project, name: str, subject: str) -> Project:
-    """Return the project with another subject for one LoRA."""
-    plan = project.loras[name]
-    caption = plan.caption.model_copy(update={"subject": subject})
-    train = plan.train.model_copy(update={"subject": subject})
-    return project.model_copy(
-        update={"loras": {**project.loras, name: plan.model_copy(update={"caption": caption, "train": train})}}
-    )
+def as_if_shown(plan: LoraPlan, scenery: Scenery, cast: Cast | None) -> tuple[Scenery, Cast | None]:
+    """Return what was seen, all of it called the LoRA's subject where the subject is not in so little film."""
+    subject = plan.caption.subject
+    if plan.type == "background":
+        return replace(scenery, places=called(scenery.places, "name", subject)), cast
+    if cast is None:
+        return scenery, None
+    if plan.type == "character":
+        return scenery, replace(cast, identities=called(cast.identities, "name", subject))
+    if plan.type == "pose":
+        return scenery, replace(cast, poses=called(cast.poses, "action", subject))
+    return scenery, replace(cast, expressions=called(cast.expressions, "label", subject))
+
+
+def called(rows: Dataset[R], field: str, value: str) -> Dataset[R]:
+    """Return the rows as they are where one has `value`, else all with it."""
+    if any(getattr(row, field) == value for row in rows):
+        return rows
+    return Dataset(rows.record, rows.folder, (row.model_copy(update={field: value}) for row in rows))

@@ -2,8 +2,10 @@
 
 import pytest
 
+from data_contracts.dataset import Dataset
 from data_contracts.project_file import load_project
-from flows.dry_run import made_small, with_subject
+from data_contracts.records import Place
+from flows.dry_run import called, made_small
 from tests.small_project import CONFIG
 
 
@@ -20,8 +22,8 @@ def test_it_looks_at_seconds_in_which_somebody_is_seen_and_trains_one_step(tmp_p
     assert project.workspace == tmp_path / "work" / "dry-run"
 
 
-def test_a_subject_that_the_clip_lacks_is_replaced_in_captions_and_training(tmp_path):
-    project = load_project(CONFIG, {"workspace": str(tmp_path / "work")})
-    changed = with_subject(project, "running", "waving").loras["running"]
-    assert (changed.caption.subject, changed.train.subject) == ("waving", "waving")
-    assert project.loras["running"].caption.subject == "running"
+@pytest.mark.parametrize(("subject", "names"), [("beach", ["beach", "kitchen"]), ("quay", ["quay", "quay"])])
+def test_what_is_seen_is_called_the_subject_only_where_the_subject_is_not_seen(tmp_path, subject, names):
+    of = {"film": "f", "shot": "f:s0", "frame": 1, "time_s": 0, "cluster": 0, "similarity": 1, "probability": 1}
+    rows = [Place(id=f"p{n}", plate_id=f"p{n}", name=name, **of) for n, name in enumerate(("beach", "kitchen"))]
+    assert [row.name for row in called(Dataset(Place, tmp_path, rows), "name", subject)] == names
