@@ -115,11 +115,12 @@ def known(project: Project, lora: str) -> dict[Key, Decision | None]:
 
 def edited_files(examples: Dataset[Example], folder: Path) -> dict[Key, Decision | None]:
     """Return what was decided by editing a data set in kohya's form: texts changed, pictures deleted."""
+    texts, pictures = ({path.name.split("-")[0]: path for path in folder.rglob(f"*.{end}")} for end in ("txt", "png"))
     found: dict[Key, Decision | None] = {}
     for example in examples:
-        stem = f"{Path(example.image).stem}-*"
-        text = next(folder.rglob(f"{stem}.txt"), None)
-        if next(folder.rglob(f"{stem}.png"), None) is None:
+        stem = Path(example.image).stem
+        text = texts.get(stem)
+        if stem not in pictures:
             found[key_of(example)] = decision(example, "reject")
         elif text is not None and (caption := text.read_text(encoding="utf-8").strip()) not in {"", example.caption}:
             found[key_of(example)] = decision(example, "caption", caption)

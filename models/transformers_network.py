@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import transformers.utils.logging
 
+from models.device import gpu_or_cpu
 from models.weights import MissingWeights
 
 
@@ -51,11 +52,6 @@ def load_network(
         )
         raise MissingWeights(message)
     return network.eval().to(gpu_or_cpu() if device is None else device)
-
-
-def gpu_or_cpu() -> torch.device:
-    """Return the GPU where there is one, else the CPU."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def _without_twins(network: torch.nn.Module, missing: set[str], twins: Iterable[tuple[str, str]]) -> set[str]:

@@ -19,9 +19,10 @@ from models.caption.answers import UnreadableAnswer
 from models.caption.asking import MAX_NEW_TOKENS, TEMPERATURE, describe_with
 from models.caption.questions import Question
 from models.caption.template import Facts
+from models.device import gpu_or_cpu
 from models.pictures import Picture
 from models.seeds import derived_seed
-from models.transformers_network import gpu_or_cpu, load_network
+from models.transformers_network import load_network
 from models.weights import MissingWeights
 
 NETWORKS: dict[str, Any] = {

@@ -13,10 +13,13 @@ import transformers.utils.logging
 from numpy.typing import NDArray
 
 from data_contracts.training import TrainSettings
+from models.device import gpu_or_cpu
 from models.diffusion.lora_file import AdapterSize, KeyFormat
 from models.diffusion.objective import Prior
 from models.pictures import Picture
 
+FROM_DISK: Mapping[str, Any] = {"use_safetensors": True, "local_files_only": True}
+"""How weights are read: never fetched, never unpickled."""
 Precision = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 DENOISER = "unet"
 """What kohya's files call the network that takes the noise away, also where it is no U-Net."""
@@ -190,6 +193,14 @@ def quiet() -> None:
     """Have no progress bars for reading weights."""
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
+
+
+def freeze(networks: Sequence[Any], device: str | None) -> torch.device:
+    """Freeze networks on `device`, or on the GPU where there is one; return where they are."""
+    where = torch.device(device) if device else gpu_or_cpu()
+    for network in networks:
+        network.requires_grad_(requires_grad=False).eval().to(where)
+    return where
 
 
 def to_levels(values: torch.Tensor) -> list[NDArray[np.uint8]]:

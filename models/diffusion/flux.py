@@ -14,14 +14,22 @@ from numpy.typing import NDArray
 from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5Tokenizer
 
 from data_contracts.faults import InputFault
-from data_contracts.training import TrainSettings
-from models.diffusion.attention_layers import ATTENTION_LAYERS, require_no_convolutions
-from models.diffusion.families import Conditioning, Drawing, Precision, View, own_generators, quiet, to_levels
-from models.diffusion.flow import FlowMatching, flow_objective
+from models.diffusion.families import (
+    FROM_DISK,
+    Conditioning,
+    Drawing,
+    Precision,
+    View,
+    freeze,
+    own_generators,
+    quiet,
+    to_levels,
+)
+from models.diffusion.flow_transformer import FlowTransformer
 from models.diffusion.flux_keys import from_flux, to_flux
-from models.diffusion.lora_file import UNET_PREFIX, AdapterSize, KeyFormat
+from models.diffusion.lora_file import UNET_PREFIX, KeyFormat
 from models.diffusion.patches import pack, unpack
-from models.diffusion.sd15 import ENCODE_BATCH, encode
+from models.diffusion.unet_model import ENCODE_BATCH, encode
 
 FLUX_KEYS = KeyFormat(
     "FLUX.1",
@@ -39,7 +47,7 @@ _STATES, _POOLED = "states", "pooled"
 
 
 @dataclass(frozen=True)
-class Flux:
+class Flux(FlowTransformer):
     """The networks of one base model, frozen, on one device."""
 
     # Any: the members of these classes are declared in no way that a type checker reads.
@@ -53,29 +61,6 @@ class Flux:
     keys: KeyFormat = FLUX_KEYS
     multiple: int = 16
     edits: bool = False
-
-    @property
-    def denoiser(self) -> Any:  # noqa: ANN401
-        """The transformer."""
-        return self.transformer
-
-    @property
-    def text_encoders(self) -> dict[str, Any]:
-        """None: LoRAs leave FLUX's text encoders as they are."""
-        return {}
-
-    def layers(self, size: AdapterSize) -> str:
-        """Return the pattern of the attention's layers.
-
-        Raises:
-            InputFault: the adapter is to change convolutions, of which a transformer has none.
-        """
-        require_no_convolutions(size, self.keys.family)
-        return ATTENTION_LAYERS
-
-    def objective(self, settings: TrainSettings) -> FlowMatching:
-        """Return the velocity to be predicted; the shift is that of drawing pictures of this size."""
-        return flow_objective(settings, self.scheduler.config, (settings.resolution // self.multiple) ** 2)
 
     def encode_images(self, images: torch.Tensor) -> torch.Tensor:
         """Return the latents (N, 16, H/8, W/8) float32, centred and scaled, of `images` (N, 3, H, W) in -1..1."""
@@ -106,10 +91,6 @@ class Flux:
         """Free the device's memory of the text encoders, which then read on the CPU."""
         self.text_encoder.to("cpu")
         self.text_encoder_2.to("cpu")
-
-    def describe(self, views: Sequence[View]) -> Conditioning:  # noqa: ARG002  part of what all families do
-        """Return nothing: the transformer is told of its prompts alone."""
-        return {}
 
     def predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, told: Conditioning) -> torch.Tensor:
         """Return the velocity (N, 16, h, w) that the transformer sees in `noisy` latents at shares of noise (N,)."""
@@ -174,15 +155,12 @@ class Flux:
 def load(folder: Path, precision: str = "float32", device: str | None = None) -> Flux:
     """Return the base model in the diffusers folder `folder`, read from safetensors only."""
     quiet()
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True}
     dtype = Precision[precision]
-    one: Any = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=dtype, **options)
-    two: Any = T5EncoderModel.from_pretrained(folder / "text_encoder_2", dtype=dtype, **options)
-    vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32, **options)
-    transformer = FluxTransformer2DModel.from_pretrained(folder / "transformer", torch_dtype=dtype, **options)
-    for network in (one, two, vae, transformer):
-        network.requires_grad_(requires_grad=False).eval().to(where)
+    one: Any = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=dtype, **FROM_DISK)
+    two: Any = T5EncoderModel.from_pretrained(folder / "text_encoder_2", dtype=dtype, **FROM_DISK)
+    vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32, **FROM_DISK)
+    transformer = FluxTransformer2DModel.from_pretrained(folder / "transformer", torch_dtype=dtype, **FROM_DISK)
+    where = freeze((one, two, vae, transformer), device)
     first = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
     second = T5Tokenizer.from_pretrained(folder / "tokenizer_2", local_files_only=True)
     scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(folder / "scheduler", local_files_only=True)

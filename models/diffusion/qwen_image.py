@@ -19,20 +19,20 @@ from numpy.typing import NDArray
 from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 
 from data_contracts.faults import InputFault
-from data_contracts.training import TrainSettings
-from models.diffusion.attention_layers import ATTENTION_LAYERS, require_no_convolutions
 from models.diffusion.families import (
+    FROM_DISK,
     Conditioning,
     Drawing,
     Precision,
     View,
+    freeze,
     own_generators,
     quiet,
     stack_conditioning,
     to_levels,
 )
-from models.diffusion.flow import FlowMatching, flow_objective
-from models.diffusion.lora_file import AdapterSize, KeyFormat
+from models.diffusion.flow_transformer import FlowTransformer
+from models.diffusion.lora_file import KeyFormat
 from models.diffusion.patches import pack, unpack
 from models.diffusion.qwen_keys import QWEN_KEYS
 
@@ -48,7 +48,7 @@ STATES, MASK, CONTROL = "states", "mask", "control"
 
 
 @dataclass(frozen=True)
-class QwenImage:
+class QwenImage(FlowTransformer):
     """The networks of one base model, frozen, on one device."""
 
     # Any: the members of these classes are declared in no way that a type checker reads.
@@ -61,29 +61,6 @@ class QwenImage:
     keys: KeyFormat = QWEN_KEYS
     multiple: int = 16
     edits: bool = False
-
-    @property
-    def denoiser(self) -> Any:  # noqa: ANN401
-        """The transformer."""
-        return self.transformer
-
-    @property
-    def text_encoders(self) -> dict[str, Any]:
-        """None: LoRAs leave the language model as it is."""
-        return {}
-
-    def layers(self, size: AdapterSize) -> str:
-        """Return the pattern of the attention's layers.
-
-        Raises:
-            InputFault: the adapter is to change convolutions, of which a transformer has none.
-        """
-        require_no_convolutions(size, self.keys.family)
-        return ATTENTION_LAYERS
-
-    def objective(self, settings: TrainSettings) -> FlowMatching:
-        """Return the velocity to be predicted; the shift is that of drawing pictures of this size."""
-        return flow_objective(settings, self.scheduler.config, (settings.resolution // self.multiple) ** 2)
 
     def encode_images(self, images: torch.Tensor) -> torch.Tensor:
         """Return the latents (N, 16, H/8, W/8) float32, each channel normalised, of `images` (N, 3, H, W) in -1..1."""
@@ -106,10 +83,6 @@ class QwenImage:
     def set_aside_text_encoders(self) -> None:
         """Free the device's memory of the language model, which then reads on the CPU."""
         self.text_encoder.to("cpu")
-
-    def describe(self, views: Sequence[View]) -> Conditioning:  # noqa: ARG002  part of what all families do
-        """Return nothing: the transformer is told of its prompts alone."""
-        return {}
 
     def predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, told: Conditioning) -> torch.Tensor:
         """Return the velocity (N, 16, h, w) that the transformer sees in `noisy` latents at shares of noise (N,)."""
@@ -191,14 +164,11 @@ def load(folder: Path, precision: str = "float32", device: str | None = None) ->
 def read_networks(folder: Path, precision: str, device: str | None) -> tuple[Any, ...]:
     """Return the first fields of QwenImage: tokenizer, networks and scheduler out of `folder`, and their device."""
     quiet()
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True}
     dtype = Precision[precision]
-    reader: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder / "text_encoder", dtype=dtype, **options)
-    vae = AutoencoderKLQwenImage.from_pretrained(folder / "vae", torch_dtype=torch.float32, **options)
-    transformer = QwenImageTransformer2DModel.from_pretrained(folder / "transformer", torch_dtype=dtype, **options)
-    for network in (reader, vae, transformer):
-        network.requires_grad_(requires_grad=False).eval().to(where)
+    reader: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder / "text_encoder", dtype=dtype, **FROM_DISK)
+    vae = AutoencoderKLQwenImage.from_pretrained(folder / "vae", torch_dtype=torch.float32, **FROM_DISK)
+    transformer = QwenImageTransformer2DModel.from_pretrained(folder / "transformer", torch_dtype=dtype, **FROM_DISK)
+    where = freeze((reader, vae, transformer), device)
     tokenizer = Qwen2Tokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
     scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
     return tokenizer, reader, vae, transformer, scheduler, where

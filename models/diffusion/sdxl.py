@@ -19,15 +19,22 @@ from diffusers import (
 from numpy.typing import NDArray
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from data_contracts.training import TrainSettings
 from models.diffusion.clip_text import clip_tokens
-from models.diffusion.families import Conditioning, Drawing, Precision, View, own_generators, quiet, to_levels
-from models.diffusion.lora_file import UNET_PREFIX, AdapterSize, KeyFormat
-from models.diffusion.objective import Objective
-from models.diffusion.sd15 import ENCODE_BATCH, encode
+from models.diffusion.families import (
+    FROM_DISK,
+    Conditioning,
+    Drawing,
+    Precision,
+    View,
+    freeze,
+    own_generators,
+    quiet,
+    to_levels,
+)
+from models.diffusion.lora_file import UNET_PREFIX, KeyFormat
 from models.diffusion.sgm_keys import from_sgm, to_sgm
 from models.diffusion.single_file import read_checkpoint
-from models.diffusion.unet_layers import unet_layers
+from models.diffusion.unet_model import UNetModel
 
 SDXL_KEYS = KeyFormat(
     "SDXL",
@@ -42,7 +49,7 @@ _PENULTIMATE = -2
 
 
 @dataclass(frozen=True)
-class StableDiffusionXL:
+class StableDiffusionXL(UNetModel):
     """The networks of one base model, frozen, on one device."""
 
     # Any: the members of these classes are declared in no way that a type checker reads.
@@ -58,26 +65,9 @@ class StableDiffusionXL:
     edits: bool = False
 
     @property
-    def denoiser(self) -> Any:  # noqa: ANN401
-        """The U-Net."""
-        return self.unet
-
-    @property
     def text_encoders(self) -> dict[str, Any]:
         """CLIP's and OpenCLIP's text encoder, which LoRAs may change."""
         return {"text_encoder": self.text_encoder, "text_encoder_2": self.text_encoder_2}
-
-    def layers(self, size: AdapterSize) -> str:
-        """Return the pattern of the U-Net's layers that an adapter of this size changes."""
-        return unet_layers(size)
-
-    def objective(self, settings: TrainSettings) -> Objective:
-        """Return the noise or velocity to be predicted, weighed by min-SNR."""
-        return Objective(self.scheduler, settings.min_snr_gamma)
-
-    def encode_images(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the scaled latents (N, 4, H/8, W/8) float32, on the CPU, of `images` (N, 3, H, W) in -1..1."""
-        return encode(self.vae, images.split(ENCODE_BATCH)) * float(self.vae.config.scaling_factor)
 
     def encode_prompts(self, prompts: Sequence[str], views: Sequence[View] = ()) -> Conditioning:  # noqa: ARG002
         """Return both encoders' last but one hidden states (N, 77, dim + dim 2), and the second's pooled (N, dim 2).
@@ -90,9 +80,6 @@ class StableDiffusionXL:
         two = self.text_encoder_2(second, output_hidden_states=True)
         states = torch.cat([one.hidden_states[_PENULTIMATE], two.hidden_states[_PENULTIMATE]], dim=-1)
         return {_STATES: states, _POOLED: two.text_embeds}
-
-    def set_aside_text_encoders(self) -> None:
-        """Leave CLIP where it is: it is small."""
 
     def describe(self, views: Sequence[View]) -> Conditioning:
         """Return the original size, top and left of the crop, and the size seen, in pixels (N, 6). Ibid., 2.2."""
@@ -109,7 +96,7 @@ class StableDiffusionXL:
     def sample(
         self, prompts: Sequence[str], negative_prompt: str, seeds: Sequence[int], drawing: Drawing
     ) -> list[NDArray[np.uint8]]:
-        """Return a picture (size, size, 3) RGB uint8 for each prompt and its seed, as `sd15.sample` does."""
+        """Return a picture (size, size, 3) RGB uint8 for each prompt and its seed, as Stable Diffusion 1.x does."""
         with torch.no_grad():
             positive = self.encode_prompts(prompts)
             negative = self.encode_prompts([negative_prompt])
@@ -155,7 +142,6 @@ def load(
         MissingWeights: `base` is a checkpoint, and its configuration files are not in the hub's cache.
     """
     quiet()
-    where = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     dtype = Precision[precision]
     if base.is_file():
         whole = read_checkpoint(StableDiffusionXLPipeline, base, "sdxl", configurations)
@@ -164,14 +150,12 @@ def load(
         first, second = whole.tokenizer, whole.tokenizer_2
         scheduler = DDPMScheduler.from_config(whole.scheduler.config)
     else:
-        options: dict[str, Any] = {"use_safetensors": True, "local_files_only": True}
-        one = CLIPTextModel.from_pretrained(base / "text_encoder", dtype=dtype, **options)
-        two = CLIPTextModelWithProjection.from_pretrained(base / "text_encoder_2", dtype=dtype, **options)
-        vae = AutoencoderKL.from_pretrained(base / "vae", torch_dtype=torch.float32, **options)
-        unet = UNet2DConditionModel.from_pretrained(base / "unet", torch_dtype=dtype, **options)
+        one = CLIPTextModel.from_pretrained(base / "text_encoder", dtype=dtype, **FROM_DISK)
+        two = CLIPTextModelWithProjection.from_pretrained(base / "text_encoder_2", dtype=dtype, **FROM_DISK)
+        vae = AutoencoderKL.from_pretrained(base / "vae", torch_dtype=torch.float32, **FROM_DISK)
+        unet = UNet2DConditionModel.from_pretrained(base / "unet", torch_dtype=dtype, **FROM_DISK)
         first = CLIPTokenizer.from_pretrained(base / "tokenizer", local_files_only=True)
         second = CLIPTokenizer.from_pretrained(base / "tokenizer_2", local_files_only=True)
         scheduler = DDPMScheduler.from_pretrained(base / "scheduler", local_files_only=True)
-    for network in (one, two, vae, unet):
-        network.requires_grad_(requires_grad=False).eval().to(where)
+    where = freeze((one, two, vae, unet), device)
     return StableDiffusionXL((first, second), one, two, vae, unet, scheduler, where)

@@ -10,9 +10,10 @@ import torch
 from PIL import Image as PillowImage
 from PIL import ImageOps
 
+from models.device import gpu_or_cpu
 from models.embed import Embeddings, Image, unit_rows
 from models.normalise import ColourScale, normalise_picture
-from models.transformers_network import gpu_or_cpu, load_network
+from models.transformers_network import load_network
 
 BATCH = 32
 

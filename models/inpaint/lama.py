@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from models.device import gpu_or_cpu
 from models.inpaint import Hole, Image
 
 MULTIPLE = 8
@@ -26,7 +27,7 @@ class LamaInpainter:
     """
 
     def __init__(self, model: Path) -> None:
-        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self._device = gpu_or_cpu()
         loaded: Any = torch.jit.load(str(model), map_location=self._device)  # type: ignore[no-untyped-call]
         self._network = loaded.eval()
 

@@ -11,10 +11,11 @@ import torch
 from numpy.typing import NDArray
 from transformers import Sam2VideoModel
 
+from models.device import gpu_or_cpu
 from models.normalise import IMAGENET
 from models.segment import Image
 from models.segment.pixels import to_pixels
-from models.transformers_network import gpu_or_cpu, load_network
+from models.transformers_network import load_network
 
 Features = dict[str, list[torch.Tensor]]
 POSITIONS = (

@@ -15,9 +15,13 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from data_contracts.digest import digest_of
 from data_contracts.faults import InputFault
+from data_contracts.training import TrainRequest
 
 KEPT = 2
+# These decide what is watched while training, not what comes out of it: changing them need not restart a run.
+_WATCHING = {"checkpoint_every", "sample_every", "sample_prompts", "sample_steps", "sample_guidance"}
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,26 @@ class State:
     optimizer: dict[str, Any]
 
 
-def save_checkpoint(folder: Path, state: State, request_digest: str) -> Path:
+def request_digest(request: TrainRequest) -> str:
+    """Return the digest of what decides a training's result."""
+    return digest_of([request.base, list(request.examples), request.settings.model_dump(exclude=_WATCHING)])
+
+
+def require_same(kept: str, asked: str, path: Path, remove: str) -> None:
+    """Check that what was kept at `path` is of the request that is asked for, by their digests.
+
+    Raises:
+        InputFault: it is of other settings, examples or another base model; the message says to `remove` it.
+    """
+    if kept != asked:
+        message = (
+            f"{path} belongs to a run with other settings, examples or base model: "
+            f"remove {remove}, or train into another output folder"
+        )
+        raise InputFault(message)
+
+
+def save_checkpoint(folder: Path, state: State, digest: str) -> Path:
     """Write a checkpoint into `folder`, drop all but the last two, and return its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"step-{state.step:06}"
@@ -39,7 +62,7 @@ def save_checkpoint(folder: Path, state: State, request_digest: str) -> Path:
     tensors = {name: value.detach().cpu().contiguous() for name, value in state.weights.items()}
     save_file(tensors, beside / "weights.safetensors")
     torch.save(state.optimizer, beside / "optimizer.pt")
-    content = {"step": state.step, "request": request_digest}
+    content = {"step": state.step, "request": digest}
     (beside / "state.json").write_text(json.dumps(content) + "\n", encoding="utf-8")
     for file in sorted(beside.iterdir()):
         _flush_to_disk(file)
@@ -50,7 +73,7 @@ def save_checkpoint(folder: Path, state: State, request_digest: str) -> Path:
     return path
 
 
-def load_checkpoint(folder: Path, request_digest: str) -> State | None:
+def load_checkpoint(folder: Path, digest: str) -> State | None:
     """Return the latest checkpoint of `folder`, or None where there is none.
 
     Raises:
@@ -61,12 +84,7 @@ def load_checkpoint(folder: Path, request_digest: str) -> State | None:
         return None
     path = found[-1]
     content = json.loads((path / "state.json").read_text(encoding="utf-8"))
-    if content["request"] != request_digest:
-        message = (
-            f"{path} belongs to a run with other settings, examples or base model: "
-            f"remove {folder}, or train into another output folder"
-        )
-        raise InputFault(message)
+    require_same(content["request"], digest, path, remove=str(folder))
     optimizer = torch.load(path / "optimizer.pt", map_location="cpu", weights_only=True)
     return State(content["step"], load_file(path / "weights.safetensors"), optimizer)
 

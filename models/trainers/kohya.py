@@ -13,22 +13,19 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
-from data_contracts.digest import digest_of
-from data_contracts.faults import InputFault
 from data_contracts.training import TrainRequest
 from models.child import Stopped, emit, run_child, stop_requested
 from models.diffusion.lora_file import LoraWeights, load_kohya, save_kohya
 from models.trainers import kohya_config as config
 from models.trainers import kohya_output as output
 from models.trainers import kohya_states as states
-from models.trainers.checkpoint import LossLog
+from models.trainers.checkpoint import LossLog, request_digest, require_same
 from models.trainers.kohya_base import prepare_base, prepare_tokenizer, require_read_whole
 from models.trainers.kohya_home import COMMIT, NEEDS
 from models.trainers.kohya_losses import LossReader
 from models.trainers.kohya_process import Process
 from models.trainers.lora_metadata import lora_metadata
 
-_WATCHING = {"checkpoint_every", "sample_every", "sample_prompts", "sample_steps", "sample_guidance"}
 _SAMPLE = re.compile(r".*_(\d{6})_(\d{2})_\d{14}_\d+\.png")
 _DATES = {"ss_session_id", "ss_training_started_at", "ss_training_finished_at", "modelspec.date"}
 _LAUNCHER = Path(__file__).with_name("kohya_launch.py")
@@ -165,15 +162,11 @@ class Run:
         Raises:
             InputFault: it is something else than before.
         """
-        request = self.request
-        digest = digest_of([request.base, list(request.examples), request.settings.model_dump(exclude=_WATCHING)])
+        digest = request_digest(self.request)
         note = self.places.root / "request.json"
-        if note.is_file() and json.loads(note.read_text(encoding="utf-8")) != digest:
-            message = (
-                f"{self.places.root} belongs to a run with other settings, examples or base model: "
-                "remove it, or train into another output folder"
-            )
-            raise InputFault(message)
+        if note.is_file():
+            kept = json.loads(note.read_text(encoding="utf-8"))
+            require_same(kept, digest, self.places.root, remove="it")
         note.write_text(json.dumps(digest), encoding="utf-8")
         return digest
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import torch
 
-from data_contracts.digest import digest_of
 from data_contracts.training import TrainRequest
 from models.child import Stopped, emit, run_child, stop_requested, use_threads
 from models.diffusion import load_base
@@ -17,13 +16,10 @@ from models.diffusion.families import DENOISER, Drawing
 from models.diffusion.lora_file import LoraWeights, from_peft, save_kohya
 from models.pictures import encode_png
 from models.seeds import derived_seed
-from models.trainers.checkpoint import LossLog, State, load_checkpoint, save_checkpoint
+from models.trainers.checkpoint import LossLog, State, load_checkpoint, request_digest, save_checkpoint
 from models.trainers.examples import prepare
 from models.trainers.lora_metadata import lora_metadata
 from models.trainers.step import Adapter, Trainer
-
-# These decide what is watched while training, not what comes out of it: changing them need not restart a run.
-_WATCHING = {"checkpoint_every", "sample_every", "sample_prompts", "sample_steps", "sample_guidance"}
 
 
 def train(request_file: Path) -> None:
@@ -38,7 +34,7 @@ def train(request_file: Path) -> None:
     use_threads(request.threads)
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     request.output.mkdir(parents=True, exist_ok=True)
-    digest = digest_of([request.base, list(request.examples), request.settings.model_dump(exclude=_WATCHING)])
+    digest = request_digest(request)
     saved = load_checkpoint(request.output / "checkpoints", digest)
     model = load_base(request.base, request.settings.precision)
     prepared = prepare(model, request.examples, request.settings)

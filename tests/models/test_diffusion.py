@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from data_contracts.faults import InputFault
 from data_contracts.generation import GenerateRequest, picture_name
 from models.diffusion import load_base, sd15
+from models.diffusion.families import Drawing
 from models.diffusion.generate import generate
 from models.diffusion.lora_file import LoraModule, LoraWeights, save_kohya
 from models.diffusion.objective import Objective, Prior, learning_rate_factor, masked_mean, offset_noise
@@ -54,7 +55,7 @@ def test_the_random_base_is_the_real_thing_to_diffusers(base: Path, model):
     assert pipeline.tokenizer(words).input_ids == [49406, 320, 1125, 539, 320, 2368, 267, 2761, 256, 49407]
     with torch.no_grad():
         theirs, _ = pipeline.encode_prompt(words, "cpu", 1, do_classifier_free_guidance=False)
-        assert torch.equal(sd15.encode_prompts(model, [words]), theirs)
+        assert torch.equal(model.encode_prompts([words])["states"], theirs)
 
 
 def test_the_older_files_of_published_models_are_read(base: Path, model, tmp_path: Path):
@@ -70,13 +71,13 @@ def test_the_older_files_of_published_models_are_read(base: Path, model, tmp_pat
     (old / "tokenizer/merges.txt").write_text("\n".join(["#version: 0.2", *pairs]) + "\n")
     with torch.no_grad():
         words = ["Luca's boat, 12 o'clock!", ""]
-        theirs = sd15.encode_prompts(sd15.load(old, device="cpu"), words)
-        assert torch.equal(theirs, sd15.encode_prompts(model, words))
+        theirs = sd15.load(old, device="cpu").encode_prompts(words)["states"]
+        assert torch.equal(theirs, model.encode_prompts(words)["states"])
 
 
 def test_a_prompt_too_long_is_refused_not_cut(model):
     with pytest.raises(InputFault, match="has 82 tokens, ends included; 77 are read"):
-        sd15.encode_prompts(model, ["cat " * 80])
+        model.encode_prompts(["cat " * 80])["states"]
 
 
 def test_a_folder_that_is_no_pipeline_is_refused(tmp_path: Path):
@@ -92,20 +93,20 @@ def test_a_folder_that_is_no_pipeline_is_refused(tmp_path: Path):
 
 def test_latents_are_an_eighth_and_scaled(model):
     images = torch.rand((3, 3, 64, 96), generator=torch.Generator().manual_seed(0)) * 2 - 1
-    latents = sd15.encode_images(model, images)
+    latents = model.encode_images(images)
     assert latents.shape == (3, 4, 8, 12)
     with torch.no_grad():
         assert torch.allclose(latents[:1], model.vae.encode(images[:1]).latent_dist.mean * 0.18215, atol=1e-6)
 
 
 def test_a_picture_depends_on_its_own_seed(model):
-    drawing = sd15.Drawing(steps=4, guidance=5.0, size=64)
-    three = sd15.sample(model, ["a cat"] * 3, "", [1, 2, 3], drawing)
-    alone = sd15.sample(model, ["a cat"], "", [2], drawing)[0]
+    drawing = Drawing(steps=4, guidance=5.0, size=64)
+    three = model.sample(["a cat"] * 3, "", [1, 2, 3], drawing)
+    alone = model.sample(["a cat"], "", [2], drawing)[0]
     assert alone.shape == (64, 64, 3)
     assert np.abs(three[1].astype(int) - alone).max() <= 2  # batches of another size round differently
     assert np.abs(three[0].astype(int) - alone).mean() > 10
-    assert np.array_equal(sd15.sample(model, ["a cat"] * 3, "", [1, 2, 3], drawing)[2], three[2])
+    assert np.array_equal(model.sample(["a cat"] * 3, "", [1, 2, 3], drawing)[2], three[2])
 
 
 @pytest.mark.parametrize("kind", ["epsilon", "v_prediction"])

@@ -15,9 +15,9 @@ from safetensors.torch import load_file
 from data_contracts.faults import InputFault
 from data_contracts.training import TrainSettings
 from models.diffusion import flux, load_base
-from models.diffusion.attention_layers import ATTENTION_LAYERS
 from models.diffusion.families import Drawing
 from models.diffusion.flow import FlowMatching, scheduler_shift, shifted
+from models.diffusion.flow_transformer import ATTENTION_LAYERS
 from models.diffusion.flux_keys import from_flux, to_flux
 from models.diffusion.lora_file import AdapterSize, LoraModule, LoraWeights, from_peft, load_kohya, save_kohya
 from models.diffusion.lora_stack import adapter_state, add_fresh_adapter, add_lora, set_lora_weights

@@ -9,6 +9,7 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionMod
 
 from data_contracts.faults import InputFault
 from models.diffusion import sd15
+from models.diffusion.families import Drawing
 from models.diffusion.lite_base import autoencoder, denoiser, language
 from models.diffusion.lite_base.export import export
 from models.diffusion.lite_base.lesson import Lesson
@@ -202,8 +203,8 @@ def test_the_product_is_a_pipeline_that_draws_the_same_by_the_code_of_real_model
     assert pipeline.scheduler.config.prediction_type == "v_prediction"
     assert pipeline(CAPTIONS[0], num_inference_steps=1, height=128, width=128).images[0].size == (128, 128)
     model = sd15.load(folder)
-    drawing = sd15.Drawing(2, 4.0, 128)
-    one, other = (sd15.sample(model, CAPTIONS[:2], "", [1, 2], drawing) for _ in range(2))
+    drawing = Drawing(2, 4.0, 128)
+    one, other = (model.sample(CAPTIONS[:2], "", [1, 2], drawing) for _ in range(2))
     assert one[0].shape == (128, 128, 3)
     assert all((a == b).all() for a, b in zip(one, other, strict=True))
 

@@ -290,9 +290,9 @@ def test_what_lies_outside_the_masks_stays_as_the_base_model_draws_it(base, prep
         noisy, timesteps = torch.randn(prepared.latents.shape), torch.tensor([900] * 3)
         captions = [example.caption for example in prepared.examples]
         with torch.no_grad():
-            changed = model.unet(noisy, timesteps, sd15.encode_prompts(model, captions)).sample
+            changed = model.unet(noisy, timesteps, model.encode_prompts(captions)["states"]).sample
             with adapters_off(model.unet, model.text_encoder):
-                plain = model.unet(noisy, timesteps, sd15.encode_prompts(model, captions)).sample
+                plain = model.unet(noisy, timesteps, model.encode_prompts(captions)["states"]).sample
         assert not torch.equal(changed, plain)
         change = (changed - plain).square()
         return float((change * inside).sum() / inside.sum()), float((change * (1 - inside)).sum() / (1 - inside).sum())

@@ -10,6 +10,7 @@ import torch
 import typer
 from diffusers import AutoencoderKL
 
+from models.device import gpu_or_cpu
 from models.diffusion import sd15
 from models.diffusion.lite_base import FOLDER, autoencoder, denoiser, language
 from models.diffusion.lite_base.export import export
@@ -119,7 +120,7 @@ def _device() -> torch.device:
     # Optimizer states of words that are seldom seen decay into denormal numbers, which a CPU is slow at: 0.63 to 0.43 s
     # a step. It is a state of the whole process, so only the program that owns it may set it.
     torch.set_flush_denormal(True)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return gpu_or_cpu()
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import torch
 from diffusers import AutoencoderKL
 
 from models.diffusion.lite_base.loop import Schedule, autocast
-from models.diffusion.sd15 import ENCODE_BATCH, encode
+from models.diffusion.unet_model import ENCODE_BATCH, encode
 from models.seeds import seeded_generator
 from models.stills import SIZE, Stills, unit_range
 

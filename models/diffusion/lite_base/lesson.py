@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from rich.progress import track
 
-from models.diffusion.sd15 import ENCODE_BATCH, encode
+from models.diffusion.unet_model import ENCODE_BATCH, encode
 from models.seeds import seeded_generator
 from models.stills import SIZE, Still, Stills, unit_range
 from models.views import View

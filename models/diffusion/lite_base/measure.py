@@ -11,6 +11,7 @@ from PIL import Image
 from rich.progress import track
 
 from models.diffusion import sd15
+from models.diffusion.families import Drawing
 from models.metrics.psnr import psnr_db
 from models.metrics.world_probe.judge import WorldProbe
 from models.pictures import Picture
@@ -41,12 +42,12 @@ def measure_prompts(
 ) -> dict[str, float]:
     """Return, of `count` held-out captions, the share of pictures in which the probe finds each attribute."""
     stills = list(held_out.stills)[:count]
-    drawing = sd15.Drawing(STEPS, GUIDANCE, SIZE)
+    drawing = Drawing(STEPS, GUIDANCE, SIZE)
     pictures: list[Picture] = []
     for start in track(range(0, len(stills), BATCH), "drawing"):
         part = stills[start : start + BATCH]
         seeds = [start + place for place in range(len(part))]
-        pictures += sd15.sample(model, [still.caption for still in part], "", seeds, drawing)
+        pictures += model.sample([still.caption for still in part], "", seeds, drawing)
     if grid is not None:
         save_grid(pictures[: 4 * GRID_COLUMNS], grid)
     return found_shares(stills, WorldProbe().answers(pictures))

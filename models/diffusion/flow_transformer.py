@@ -1,0 +1,52 @@
+"""What FLUX and Qwen-Image have in common: a transformer that reads latents in patches and is trained on a flow."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from data_contracts.faults import InputFault
+from data_contracts.training import TrainSettings
+from models.diffusion.families import Conditioning, View
+from models.diffusion.flow import FlowMatching, flow_objective
+from models.diffusion.lora_file import AdapterSize, KeyFormat
+
+ATTENTION_LAYERS = r"(single_)?transformer_blocks\.\d+\.attn\.(to_q|to_k|to_v|to_out\.0)"
+"""Query, key, value and output of the picture's own tokens: what the field trains by default."""
+
+
+class FlowTransformer:
+    """Half of a `DiffusionModel`, for those that have such a transformer."""
+
+    # Any: the members of these classes are declared in no way that a type checker reads.
+    transformer: Any
+    scheduler: Any  # FlowMatchEulerDiscreteScheduler
+    keys: KeyFormat
+    multiple: int
+
+    @property
+    def denoiser(self) -> Any:  # noqa: ANN401
+        """The transformer."""
+        return self.transformer
+
+    @property
+    def text_encoders(self) -> dict[str, Any]:
+        """None: LoRAs leave these families' text encoders as they are."""
+        return {}
+
+    def layers(self, size: AdapterSize) -> str:
+        """Return the pattern of the attention's layers.
+
+        Raises:
+            InputFault: the adapter is to change convolutions, of which a transformer has none.
+        """
+        if size.conv_rank:
+            message = f"conv_rank is {size.conv_rank}, but {self.keys.family} has no convolutions: set it to 0"
+            raise InputFault(message)
+        return ATTENTION_LAYERS
+
+    def objective(self, settings: TrainSettings) -> FlowMatching:
+        """Return the velocity to be predicted; the shift is that of drawing pictures of this size."""
+        return flow_objective(settings, self.scheduler.config, (settings.resolution // self.multiple) ** 2)
+
+    def describe(self, views: Sequence[View]) -> Conditioning:  # noqa: ARG002  part of what all families do
+        """Return nothing: the transformer is told of its prompts alone."""
+        return {}

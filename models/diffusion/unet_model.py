@@ -1,0 +1,54 @@
+"""What Stable Diffusion 1.x and XL have in common: a U-Net, CLIP, and a VAE of scaled latents."""
+
+# mypy: disable-error-code="no-untyped-call"
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+
+from data_contracts.training import TrainSettings
+from models.diffusion.lora_file import AdapterSize
+from models.diffusion.objective import Objective
+from models.diffusion.unet_layers import unet_layers
+
+ENCODE_BATCH = 4
+
+
+class UNetModel:
+    """Half of a `DiffusionModel`, for those that have a U-Net."""
+
+    # Any: the members of these classes are declared in no way that a type checker reads.
+    vae: Any  # AutoencoderKL
+    unet: Any  # UNet2DConditionModel
+    scheduler: Any  # DDPMScheduler
+
+    @property
+    def denoiser(self) -> Any:  # noqa: ANN401
+        """The U-Net."""
+        return self.unet
+
+    def layers(self, size: AdapterSize) -> str:
+        """Return the pattern of the U-Net's layers that an adapter of this size changes."""
+        return unet_layers(size)
+
+    def objective(self, settings: TrainSettings) -> Objective:
+        """Return the noise or velocity to be predicted, weighed by min-SNR."""
+        return Objective(self.scheduler, settings.min_snr_gamma)
+
+    def encode_images(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the scaled latents (N, 4, H/8, W/8) float32, on the CPU, of `images` (N, 3, H, W) in -1..1.
+
+        The mean of the encoder's distribution: its spread is a small fraction of that of the latents, and the same
+        picture always gives the same latents.
+        """
+        return encode(self.vae, images.split(ENCODE_BATCH)) * float(self.vae.config.scaling_factor)
+
+    def set_aside_text_encoders(self) -> None:
+        """Leave CLIP where it is: it is small."""
+
+
+def encode(vae: Any, batches: Iterable[torch.Tensor]) -> torch.Tensor:  # noqa: ANN401  AutoencoderKL declares no members
+    """Return the unscaled latents (N, 4, H/8, W/8), on the CPU, of batches (n, 3, H, W) of pictures in -1..1."""
+    with torch.no_grad():
+        return torch.cat([vae.encode(batch.to(vae.device)).latent_dist.mode().cpu() for batch in batches])
