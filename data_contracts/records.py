@@ -153,6 +153,10 @@ class Expression(OfFrame):
     face_box: tuple[float, float, float, float] | None = Field(description="x0, y0, x1, y1 in frame pixels")
 
 
+UNSAID = frozenset({"", "unknown"})
+"""What a facet, an action or an expression is called of which nothing is known."""
+
+
 class Facets(BaseModel):
     """What a training picture shows, as selection balances it and the coverage report counts it; "" where unknown."""
 

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_contracts.dataset import read_rows
-from data_contracts.records import Example
+from data_contracts.records import UNSAID, Example
 from models.selection.coverage import FILE, Finding, read_coverage
 
 MOST_VALUES = 8
-UNSAID = {"": "not seen", "unknown": "unknown"}
 
 
 @dataclass(frozen=True)
@@ -49,11 +48,11 @@ def data_set_of(folder: Path) -> DataSet | None:
 
 def bars_of(counts: Mapping[str, int]) -> tuple[Bar, ...]:
     """Return a facet's values, the most frequent first, the rest in one; none where nothing is known of any picture."""
-    if set(counts) <= set(UNSAID):
+    if set(counts) <= UNSAID:
         return ()
     total = sum(counts.values())
     ranked = sorted(counts.items(), key=lambda item: (item[0] in UNSAID, -item[1], item[0]))
-    bars = [Bar(UNSAID.get(value, value), count, count / total) for value, count in ranked[:MOST_VALUES]]
+    bars = [Bar(value or "not seen", count, count / total) for value, count in ranked[:MOST_VALUES]]
     if rest := ranked[MOST_VALUES:]:
         count = sum(each for _, each in rest)
         bars.append(Bar(f"{len(rest)} more", count, count / total))

@@ -16,7 +16,7 @@ from models.embed import EMBEDDERS, Embeddings
 from models.inpaint.provenance import Origin
 from models.pictures import Picture, keep_picture, read_grey, read_rgb
 from models.selection.choose import Candidates, choose
-from models.selection.coverage import SHARES, Shown, coverage, write_coverage
+from models.selection.coverage import FACETS, SHARES, Shown, coverage, write_coverage
 from models.selection.near_duplicates import near_duplicates
 from models.sheets import examples_sheet
 from models.shots.quality import perceptual_hash, sharpness
@@ -27,7 +27,6 @@ from tasks.stage import stage
 WHITE = 255
 PLAIN = {"grey": 128, "white": WHITE}
 EMBEDDED_AT_ONCE = 32
-FACETS = ("size", "view", "who", "action", "expression", "place")
 embedder = lru_cache(maxsize=2)(EMBEDDERS.load)
 
 
@@ -49,6 +48,11 @@ class Seen:
     hash: str
     edited: bool
 
+    @property
+    def shown(self) -> Shown:
+        """What the picture shows, as balance and coverage count it."""
+        return Shown(self.caption.facets, self.caption.film, self.caption.shot)
+
 
 @stage(Example, version=3, sheet=examples_sheet)
 def assemble_dataset(
@@ -69,22 +73,17 @@ def assemble_dataset(
             seen.append(row)
     chosen: list[Seen] = []
     for role, target in (("subject", config.target), ("regularisation", config.regularisation)):
-        of_role = [each for each in seen if each.caption.role == role]
-        taken = {}
-        for each, refused in selected(of_role, sources, target, config):
-            if refused is not None:
-                yield refused
-            else:
-                taken[each.caption.id] = each
-        chosen += [each for each in of_role if each.caption.id in taken]
-    subjects = [each.caption for each in chosen if each.caption.role == "subject"]
-    held_out = shots_to_hold_out([caption.shot for caption in subjects], config.held_out_share)
+        taken, refused = selected([each for each in seen if each.caption.role == role], sources, target, config)
+        chosen += taken
+        yield from refused
+    subjects = [each for each in chosen if each.caption.role == "subject"]
+    held_out = shots_to_hold_out([each.caption.shot for each in subjects], config.held_out_share)
     examples = [
         example_of(out, each, sources, config, held_out=each.caption.shot in held_out)
         for each in chosen
         if each.caption.role == "subject" or each.caption.shot not in held_out
     ]
-    write_coverage(out, coverage(config.type, [Shown(each.facets, each.film, each.shot) for each in subjects]))
+    write_coverage(out, coverage(config.type, [each.shown for each in subjects]))
     write_kohya_folder(out, examples, config)
     yield from examples
 
@@ -128,23 +127,23 @@ def seen_crop(
 
 def selected(
     seen: Sequence[Seen], sources: Sources, target: int, config: AssembleDatasetConfig
-) -> Iterator[tuple[Seen, Rejected | None]]:
-    """Yield each picture with None where it is chosen, else with why it is not."""
+) -> tuple[list[Seen], list[Rejected]]:
+    """Return the pictures that are chosen, in their order, and why the others are not."""
     quality = qualities(seen)
     repeated = near_duplicates([each.hash for each in seen], quality, config.max_duplicate_distance)
     alone = [n for n in range(len(seen)) if n not in repeated]
-    facets = {name: [str(getattr(seen[n].caption.facets, name)) for n in alone] for name in FACETS}
-    facets |= {name: [str(getattr(seen[n].caption, name)) for n in alone] for name in ("film", "shot")}
+    facets = {name: [value(seen[n].shown) for n in alone] for name, value in FACETS.items()}
     vectors = embedded([seen[n].caption for n in alone], sources, config) if target < len(alone) else None
     candidates = Candidates(facets, np.array([quality[n] for n in alone]), vectors)
     taken = {alone[n] for n in choose(candidates, target, SHARES[config.type])}
-    for n, each in enumerate(seen):
-        if n in taken:
-            yield each, None
-        elif n in repeated:
-            yield each, Rejected(id=each.caption.id, reason="near_duplicate", value=float(repeated[n]))
-        else:
-            yield each, Rejected(id=each.caption.id, reason="beyond_target", value=each.sharpness)
+    refused = [
+        Rejected(id=each.caption.id, reason="near_duplicate", value=float(repeated[n]))
+        if n in repeated
+        else Rejected(id=each.caption.id, reason="beyond_target", value=each.sharpness)
+        for n, each in enumerate(seen)
+        if n not in taken
+    ]
+    return [seen[n] for n in sorted(taken)], refused
 
 
 def qualities(seen: Sequence[Seen]) -> list[float]:

@@ -9,8 +9,8 @@ from data_contracts.dataset import Dataset
 from data_contracts.records import Frame, Layer
 from models.inpaint import Hole
 from models.inpaint.elsewhere import View
+from models.inpaint.masks import dilate
 from models.inpaint.palettes import Palette, most_alike, palette
-from models.inpaint.provenance import dilate
 from models.pictures import Picture, read_grey, read_rgb
 
 PER_SHOT = 5  # frames of a shot: what moves in front, and a camera that moves, show more of the place

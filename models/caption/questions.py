@@ -6,8 +6,8 @@ the LoRA is about cannot put them into its captions.
 
 from dataclasses import dataclass
 
-from data_contracts.records import LoraType
-from models.caption.template import ACTION_WORDS, UNKNOWN, Facts
+from data_contracts.records import UNSAID, LoraType
+from models.caption.template import ACTION_WORDS, Facts
 
 ASKED: dict[LoraType, tuple[str, ...]] = {
     "character": ("action", "expression", "place", "details"),
@@ -64,7 +64,7 @@ class Question:
 
 def question_of(kind: LoraType, known: Facts) -> Question:
     """Return what to ask of a crop for a LoRA of type `kind`, given what is `known` of it."""
-    asked = tuple(key for key in ASKED[kind] if key == "details" or getattr(known, key) in UNKNOWN)
+    asked = tuple(key for key in ASKED[kind] if key == "details" or getattr(known, key) in UNSAID)
     meanings = {**MEANINGS, "details": f"a list of at most {MAX_DETAILS} phrases: {DETAILS[kind]}"}
     keys = "\n".join(f'"{key}": {meanings[key]}' for key in asked)
     rules = RULES.format(never=NEVER[kind])

@@ -8,7 +8,7 @@ describe who does it and where, but never the pose.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from data_contracts.records import LoraType
+from data_contracts.records import UNSAID, LoraType
 from models.pictures import Picture
 
 ACTION_WORDS = {
@@ -22,7 +22,6 @@ ACTION_WORDS = {
 SIZE_WORDS = {"close-up": "close-up", "medium": "medium shot", "full": "full body"}
 PREPOSITIONS = ("in ", "on ", "at ", "by ", "under ", "near ", "inside ", "outside ")
 VIEW_WORDS = {"front": "front view", "three-quarter": "three-quarter view", "profile": "side view", "back": "back view"}
-UNKNOWN = frozenset({"", "unknown"})
 
 
 @dataclass(frozen=True)
@@ -86,11 +85,11 @@ def _said(words: list[str]) -> list[str]:
 
 
 def _action(facts: Facts) -> str:
-    return "" if facts.action in UNKNOWN else ACTION_WORDS.get(facts.action, facts.action)
+    return "" if facts.action in UNSAID else ACTION_WORDS.get(facts.action, facts.action)
 
 
 def _expression(facts: Facts) -> str:
-    return "" if facts.expression in UNKNOWN else f"{facts.expression} expression"
+    return "" if facts.expression in UNSAID else f"{facts.expression} expression"
 
 
 def _surroundings(facts: Facts) -> list[str]:

@@ -8,9 +8,6 @@ from data_contracts.check_faults import Fault
 from models.dataset_checks.picture import Unfit, decode, open_picture, read_bytes
 from models.dataset_checks.rules import fault
 
-LABEL = "-masklabel"
-"""Ends the stem of masks that lie beside their pictures, as OneTrainer wants them."""
-
 
 def mask_faults(path: Path, place: str, size: tuple[int, int] | None) -> list[Fault]:
     """Return what is wrong with a mask for a picture of `size` (width, height), None where that is not known.

@@ -8,9 +8,9 @@ from typing import Any
 
 from data_contracts.check_faults import Fault
 from models.dataset_checks.caption import caption_faults
-from models.dataset_checks.mask import LABEL
 from models.dataset_checks.rules import fault
 from models.dataset_checks.tree import PICTURES, Tree
+from models.exports.groups import is_mask_label
 
 TEXT_COLUMNS = ("text", "caption", "prompt")
 
@@ -45,7 +45,7 @@ def read_metadata(tree: Tree, file: Path) -> Listing:
             _read_line(listing, data, f"{tree.place(file)}:{number}", files)
     known = {*listing.pictures, *listing.masks.values()}
     for path in files.values():
-        if path.suffix.lower() in PICTURES and path not in known and not path.stem.endswith(LABEL):
+        if path.suffix.lower() in PICTURES and path not in known and not is_mask_label(path):
             listing.faults.append(fault(tree.place(path), "metadata_unlisted", f"{file.name} has no line for it"))
     return listing
 

@@ -8,12 +8,12 @@ from pathlib import Path
 from data_contracts.check_faults import Fault
 from models.dataset_checks.caption import read_caption
 from models.dataset_checks.layout import METADATA, Subset
-from models.dataset_checks.mask import LABEL
 from models.dataset_checks.metadata import read_metadata
 from models.dataset_checks.names import caption_of, clash_faults, orphan_faults
 from models.dataset_checks.rules import fault
 from models.dataset_checks.threads import check_each, unreadable
 from models.dataset_checks.tree import PICTURES, Tree
+from models.exports.groups import MASK_LABEL, is_mask_label
 
 
 @dataclass
@@ -51,9 +51,9 @@ def _beside(tree: Tree, subset: Subset, pool: Executor) -> Samples:
     """Return the pictures of a folder with the texts and masks of their names."""
     folder = subset.folder
     found = tree.of_kind(folder, PICTURES)
-    labels = [path for path in found if path.stem.endswith(LABEL)]
-    pictures = [path for path in found if not path.stem.endswith(LABEL)]
-    masks = {path.stem.removesuffix(LABEL): path for path in labels}
+    labels = [path for path in found if is_mask_label(path)]
+    pictures = [path for path in found if not is_mask_label(path)]
+    masks = {path.stem.removesuffix(MASK_LABEL): path for path in labels}
     if subset.masks is not None:
         masks |= {path.stem: path for path in tree.of_kind(subset.masks, PICTURES)}
     samples = Samples({picture: masks.get(picture.stem) for picture in pictures})
@@ -76,7 +76,7 @@ def _orphan_masks(tree: Tree, masks: Iterable[Path], pictures: Iterable[Path]) -
     """Yield masks without a picture; a shared folder of masks may hold those of other folders' pictures."""
     stems = {path.stem for path in pictures}
     for mask in masks:
-        stem = mask.stem.removesuffix(LABEL)
+        stem = mask.stem.removesuffix(MASK_LABEL)
         others = (path for path in tree.below(tree.root) if path.parent != mask.parent and path.suffix in PICTURES)
         if stem not in stems and not any(path.stem == stem for path in others):
             yield fault(tree.place(mask), "mask_without_picture", "there is no picture of its name")

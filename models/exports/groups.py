@@ -71,9 +71,13 @@ def read_group(folder: Path, group: Group, mask_of: Callable[[Path], Path | None
         yield checked_item(f"{group.folder}/{image.name}", fields)
 
 
+MASK_LABEL = "-masklabel"
+"""Ends the stem of masks that lie beside their pictures, as OneTrainer wants them."""
+
+
 def is_mask_label(path: Path) -> bool:
     """Whether a picture is another one's mask by OneTrainer's rule."""
-    return path.stem.endswith("-masklabel")
+    return path.stem.endswith(MASK_LABEL)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from data_contracts.exports import ExportItem, ExportSettings, Split
 from data_contracts.records import Role
 from models.exports.config_keys import check_keys
-from models.exports.groups import Group, group_items, read_group, read_text, unlisted_groups, write_text
+from models.exports.groups import MASK_LABEL, Group, group_items, read_group, read_text, unlisted_groups, write_text
 from models.exports.pixels import named_pixels
 from models.pictures import encode_png
 
@@ -57,7 +57,7 @@ def write(items: Sequence[ExportItem], folder: Path, settings: ExportSettings) -
             write_text(folder / group.folder / f"{stem}.txt", item.caption)
             (folder / group.folder / f"{stem}.png").write_bytes(encode_png(pixels.rgb))
             if masked:
-                (folder / group.folder / f"{stem}-masklabel.png").write_bytes(encode_png(pixels.weight))
+                (folder / group.folder / f"{stem}{MASK_LABEL}.png").write_bytes(encode_png(pixels.weight))
     listed = [group for group in groups if (group.split, group.role) != ("held_out", "regularisation")]
     concepts = [_concept(group, settings) for group in listed]
     write_text(folder / CONCEPTS, json.dumps(concepts, indent=1) + "\n")
@@ -118,5 +118,5 @@ def _group(concept: dict[str, Any]) -> Group:
 
 
 def _mask_label(image: Path) -> Path | None:
-    mask = image.with_name(f"{image.stem}-masklabel.png")
+    mask = image.with_name(f"{image.stem}{MASK_LABEL}.png")
     return mask if mask.is_file() else None

@@ -8,16 +8,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from models.inpaint import Hole, Image, Inpainter
 from models.inpaint.elsewhere import View, fill_from_elsewhere
+from models.inpaint.masks import dilate
 from models.inpaint.neighbours import Neighbours
 from models.inpaint.residue import ResidueCheck
 
-DILATION_AT_720P = 20  # pixels; residue of the character was gone at 20, not at 15
 NEAR_AT_720P = 40  # pixels around a hole in which a character that is still seen counts
 FAR_AT_720P = 100  # pixels from a mask, where hardly anything is a part of the character that it missed
 
@@ -86,10 +85,3 @@ class ShotPlates:
     def _missed(self, index: int) -> Hole:
         """Return where the mask of a frame seems to have missed a character, with a rim like the hole's."""
         return dilate(self._check.find(self._frames[index], ~self._holes[index]))
-
-
-def dilate(mask: Hole, at_720p: int = DILATION_AT_720P) -> Hole:
-    """Return `mask` (H, W) grown by `at_720p` pixels of a height of 720; the default leaves no rim of a character."""
-    radius = max(1, round(at_720p * mask.shape[0] / 720))
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    return np.asarray(cv2.dilate(mask.astype(np.uint8), disc) > 0)

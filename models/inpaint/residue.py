@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.inpaint import Hole, Image
+from models.inpaint.masks import pixels_of, shrink
+from models.inpaint.palettes import smoothed
 
 BINS = 32  # a channel of Lab
 MIN_RATIO = 8.0  # times that a colour is more frequent in characters than in scenery
@@ -33,7 +35,7 @@ class ResidueCheck:
     """
 
     def __init__(self, frames: Sequence[Image], masks: Sequence[Hole], scenery: Sequence[Hole]) -> None:
-        inside = [_shrunk(mask, RIM_AT_720P) for mask in masks]
+        inside = [shrink(mask, pixels_of(RIM_AT_720P, mask.shape[0])) for mask in masks]
         characters = _histogram(zip(frames, inside, strict=True))
         elsewhere = _histogram(zip(frames, scenery, strict=True))
         known = float(np.mean([part.mean() for part in scenery])) >= MIN_SCENERY
@@ -45,7 +47,7 @@ class ResidueCheck:
         if not self._telling.any():
             return seen
         seen[within] = self._telling[_colours(image[within])]
-        side = _pixels(SPECK_AT_720P, within.shape[0])
+        side = pixels_of(SPECK_AT_720P, within.shape[0])
         return np.asarray(cv2.morphologyEx(seen.astype(np.uint8), cv2.MORPH_OPEN, np.ones((side, side), np.uint8)) > 0)
 
 
@@ -55,11 +57,7 @@ def _histogram(parts: Iterable[tuple[Image, Hole]]) -> Histogram:
     for image, inside in parts:
         counts += np.bincount(_colours(image[inside]), minlength=BINS**3)
     cube = counts.reshape(BINS, BINS, BINS) / max(counts.sum(), 1)
-    for axis in range(3):
-        padded = np.pad(cube, [(int(axis == other), int(axis == other)) for other in range(3)])
-        low, middle, high = (np.take(padded, np.arange(BINS) + step, axis=axis) for step in range(3))
-        cube = (low + 2 * middle + high) / 4
-    return np.asarray(cube.ravel())
+    return np.asarray(smoothed(cube).ravel())
 
 
 def _colours(pixels: Image) -> NDArray[np.int64]:
@@ -68,13 +66,3 @@ def _colours(pixels: Image) -> NDArray[np.int64]:
         return np.zeros(0, np.int64)
     lab = cv2.cvtColor(pixels[None], cv2.COLOR_RGB2LAB)[0].astype(np.int64) * BINS // 256
     return np.asarray((lab[:, 0] * BINS + lab[:, 1]) * BINS + lab[:, 2])
-
-
-def _shrunk(mask: Hole, rim: int) -> Hole:
-    side = 2 * _pixels(rim, mask.shape[0]) + 1
-    return np.asarray(cv2.erode(mask.astype(np.uint8), np.ones((side, side), np.uint8)) > 0)
-
-
-def _pixels(at_720p: int, height: int) -> int:
-    """Return a length in pixels of a picture of `height`, at least one."""
-    return max(1, round(at_720p * height / 720))

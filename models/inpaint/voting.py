@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.inpaint import Hole, Image
+from models.inpaint.masks import shrink
 
 Map = NDArray[np.float32]
 
@@ -42,7 +43,7 @@ def vote(found: Sequence[Candidate]) -> tuple[Image, Hole]:
     height, width = found[0].seen.shape
     size = (max(1, width // HALF), max(1, height // HALF))
     costs = np.array([cv2.resize(one.cost, size) for one in found])
-    seen = np.array([cv2.resize(_shrink(one.seen, HALF).astype(np.uint8), size) > 0 for one in found])
+    seen = np.array([cv2.resize(shrink(one.seen, HALF).astype(np.uint8), size) > 0 for one in found])
     colours = np.array([cv2.resize(soften(one.pixels), size, interpolation=cv2.INTER_AREA) for one in found])
     trust = np.exp(-costs / TRUST) * seen
     votes = _count_votes(colours, trust, [one.view for one in found])
@@ -83,11 +84,6 @@ def _count_votes(colours: NDArray[np.uint8], trust: Map, views: Sequence[int]) -
             votes[index] += agreement[[position for position, one in enumerate(views) if one == other]].max(axis=0)
         votes[index] = cv2.blur(votes[index], (3, 3))
     return votes
-
-
-def _shrink(mask: Hole, pixels: int) -> Hole:
-    """Return `mask` without its outermost `pixels`; the picture's border does not count."""
-    return np.asarray(cv2.erode(mask.astype(np.uint8), np.ones((2 * pixels + 1, 2 * pixels + 1), np.uint8)) > 0)
 
 
 def soften(image: Image) -> Image:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from data_contracts.records import UNSAID
 from models.embed import Embeddings
 
 Numbers = NDArray[np.float64]
-UNKNOWN = frozenset({"", "unknown"})
 QUALITY = 0.5
 """What the best picture adds for being the best; a facet's first picture adds 1."""
 MOST_CLIENTS = 1000
@@ -86,7 +86,7 @@ def choose(candidates: Candidates, target: int, shares: Mapping[str, Mapping[str
 
 def balance_of(values: Sequence[str], target: int, shares: Mapping[str, float]) -> Balance:
     """Return how often each value of one facet is wanted in a set of `target`."""
-    known = sorted(set(values) - UNKNOWN)
+    known = sorted(set(values) - UNSAID)
     named = {value: shares[value] for value in known if value in shares}
     others = len(known) - len(named)
     rest = max(0.0, 1 - sum(named.values())) / others if others else 0.0

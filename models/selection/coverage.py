@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from data_contracts.records import Facets, LoraType
+from data_contracts.records import UNSAID, Facets, LoraType
 
 FILE = "coverage.json"
 LEAST: Mapping[LoraType, int] = {"character": 150, "background": 100, "pose": 100, "expression": 80}
@@ -79,7 +79,7 @@ def _findings(kind: LoraType, total: int, counts: Mapping[str, Mapping[str, int]
     if kind == "character":
         yield from _of_a_body(total, counts)
     for facet in ONE_VALUE_IS_LEARNT[kind]:
-        known = {value: count for value, count in counts[facet].items() if value not in {"", "unknown"}}
+        known = {value: count for value, count in counts[facet].items() if value not in UNSAID}
         value, most = max(known.items(), key=lambda item: item[1], default=("", 0))
         if total and most > ONE_SIDED * total:
             yield Finding(

@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 
 from models.inpaint import INPAINTERS
 from models.inpaint.elsewhere import View, fill_from_elsewhere
+from models.inpaint.masks import dilate
 from models.inpaint.neighbours import Neighbours
 from models.inpaint.palettes import most_alike, palette
-from models.inpaint.provenance import Origin, ShotPlates, dilate
+from models.inpaint.provenance import Origin, ShotPlates
 from models.inpaint.voting import Candidate, vote
 from tests.models.sample_film import FILM, frames, truth
 

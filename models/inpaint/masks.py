@@ -1,0 +1,25 @@
+"""Growing and shrinking masks, and lengths that go with the height of a picture."""
+
+import cv2
+import numpy as np
+
+from models.inpaint import Hole
+
+DILATION_AT_720P = 20  # pixels; residue of the character was gone at 20, not at 15
+
+
+def pixels_of(at_720p: int, height: int) -> int:
+    """Return a length in pixels of a picture of `height`, at least one."""
+    return max(1, round(at_720p * height / 720))
+
+
+def dilate(mask: Hole, at_720p: int = DILATION_AT_720P) -> Hole:
+    """Return `mask` (H, W) grown by `at_720p` pixels of a height of 720; the default leaves no rim of a character."""
+    radius = pixels_of(at_720p, mask.shape[0])
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    return np.asarray(cv2.dilate(mask.astype(np.uint8), disc) > 0)
+
+
+def shrink(mask: Hole, pixels: int) -> Hole:
+    """Return `mask` without its outermost `pixels`; the picture's border does not count."""
+    return np.asarray(cv2.erode(mask.astype(np.uint8), np.ones((2 * pixels + 1, 2 * pixels + 1), np.uint8)) > 0)
