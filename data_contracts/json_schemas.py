@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from data_contracts import records
+from data_contracts import records, results
 from data_contracts.manifest import Manifest
 from data_contracts.project import Project
 
@@ -14,7 +14,8 @@ FOLDER = Path(__file__).parent / "schemas"
 
 def schemas() -> dict[str, str]:
     """Return the JSON Schema of every record, of the manifest and of a complete project, by file name."""
-    rows = [kind for kind in vars(records).values() if isinstance(kind, type) and issubclass(kind, records.Record)]
+    named = {**vars(records), **vars(results)}.values()
+    rows = [kind for kind in named if isinstance(kind, type) and issubclass(kind, records.Record)]
     models: list[type[BaseModel]] = [*(kind for kind in rows if kind is not records.Record), Manifest, Project]
     return {f"{model.__name__}.json": json.dumps(model.model_json_schema(), indent=1) + "\n" for model in models}
 

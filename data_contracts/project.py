@@ -5,22 +5,24 @@ from pathlib import Path
 from pydantic import Field, model_validator
 
 from data_contracts.config import Config
-from data_contracts.records import LoraType
-from data_contracts.stages import (
+from data_contracts.lora_stages import (
     AssembleDatasetConfig,
     CaptionConfig,
+    ComposeLorasConfig,
+    EvaluateLoraConfig,
+    TrainLoraConfig,
+)
+from data_contracts.records import LoraType
+from data_contracts.stages import (
     ClusterPlacesConfig,
     ClusterPosesConfig,
-    ComposeLorasConfig,
     EstimatePosesConfig,
-    EvaluateLoraConfig,
     ExtractFramesConfig,
     FilmSource,
     IdentifyCharactersConfig,
     InpaintPlatesConfig,
     LabelExpressionsConfig,
     SegmentLayersConfig,
-    TrainLoraConfig,
 )
 
 

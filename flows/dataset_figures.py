@@ -6,7 +6,8 @@ import numpy as np
 from PIL import Image
 
 from data_contracts.dataset import Dataset
-from data_contracts.records import Example, LoraFile, LoraType, Plate
+from data_contracts.records import Example, LoraType, Plate
+from data_contracts.results import LoraFile
 from flows.truth_join import TruthJoin, fitted
 from models.inpaint.provenance import Origin
 from models.metrics.figure import Figures, figure, present, share

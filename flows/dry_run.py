@@ -13,7 +13,7 @@ from rich.table import Table
 from data_contracts.dataset import Dataset, R
 from data_contracts.faults import StageFault
 from data_contracts.project import LoraPlan, Project
-from data_contracts.records import LoraFile
+from data_contracts.results import LoraFile
 from data_contracts.stages import FilmSource
 from flows.base_model import base_model
 from flows.film_facts import Cast, Scenery, see_cast, see_scenery

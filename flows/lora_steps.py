@@ -4,7 +4,8 @@ from pathlib import Path
 
 from data_contracts.dataset import Dataset
 from data_contracts.project import Project
-from data_contracts.records import Caption, Layer, LoraFile, Plate
+from data_contracts.records import Caption, Layer, Plate
+from data_contracts.results import LoraFile
 from flows.decisions import decisions_of
 from flows.film_facts import Cast, Scenery
 from models.caption.lint import other_names

@@ -5,8 +5,8 @@ from itertools import combinations
 from pathlib import Path
 
 from data_contracts.check_faults import Fault, Severity
+from data_contracts.lora_stages import CaptionConfig
 from data_contracts.project import Project
-from data_contracts.stages import CaptionConfig
 from models.caption.denied import holds, words_of
 from models.caption.lint import REMEDIES, clauses_of, objection_to, other_names, rules_of
 from models.caption.tokens import Tokenizer, count_tokens, load_tokenizer

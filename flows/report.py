@@ -11,7 +11,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from data_contracts.dataset import read_rows
 from data_contracts.manifest import Manifest
-from data_contracts.records import Evaluation, LoraFile, Record, Rejected, StackPicture
+from data_contracts.records import Record, Rejected
+from data_contracts.results import Evaluation, LoraFile, StackPicture
 from flows.report_datasets import DataSet, data_set_of
 from flows.report_graph import NODE_HEIGHT, NODE_WIDTH, lay_out
 from flows.report_pictures import Embedded, embed

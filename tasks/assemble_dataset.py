@@ -10,8 +10,8 @@ import numpy as np
 
 from data_contracts.dataset import Dataset
 from data_contracts.decisions import Decision
+from data_contracts.lora_stages import AssembleDatasetConfig
 from data_contracts.records import Caption, Example, Frame, Layer, Plate, Rejected
-from data_contracts.stages import AssembleDatasetConfig
 from models.embed import EMBEDDERS, Embeddings
 from models.inpaint.provenance import Origin
 from models.pictures import Picture, keep_picture, read_grey, read_rgb

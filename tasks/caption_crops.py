@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from PIL import Image
 
 from data_contracts.dataset import Dataset
+from data_contracts.lora_stages import CaptionConfig
 from data_contracts.records import (
     Expression,
     Facets,
@@ -20,7 +21,6 @@ from data_contracts.records import (
     Rejected,
     Role,
 )
-from data_contracts.stages import CaptionConfig
 from models.caption.template import Facts
 from models.framing import Box, as_floats, body_crop, face_crop, wide_crops
 from models.pictures import Picture, read_rgb

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from data_contracts.dataset import Dataset
 from data_contracts.faults import StageFault
+from data_contracts.lora_stages import CaptionConfig
 from data_contracts.records import Caption, Expression, Frame, Identity, Layer, LoraType, Place, Plate, Pose, Rejected
-from data_contracts.stages import CaptionConfig
 from models.caption import CAPTIONERS, Captioner
 from models.caption.answers import UnreadableAnswer
 from models.caption.lint import Rules, mended, rules_of

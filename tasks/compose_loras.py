@@ -6,8 +6,9 @@ from pathlib import Path
 
 from data_contracts.dataset import Dataset
 from data_contracts.generation import Variant
-from data_contracts.records import LoraFile, LoraType, LoraWeight, Rejected, StackPicture
-from data_contracts.stages import ComposeLorasConfig
+from data_contracts.lora_stages import ComposeLorasConfig
+from data_contracts.records import LoraType, Rejected
+from data_contracts.results import LoraFile, LoraWeight, StackPicture
 from models.sheets import composition_sheet
 from tasks.pictures_job import change, findings_of, generate, keep_generated
 from tasks.stage import stage

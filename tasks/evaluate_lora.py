@@ -6,8 +6,9 @@ from pathlib import Path
 
 from data_contracts.dataset import Dataset
 from data_contracts.generation import Variant
-from data_contracts.records import Evaluation, LoraFile, LoraWeight, Rejected
-from data_contracts.stages import EvaluateLoraConfig
+from data_contracts.lora_stages import EvaluateLoraConfig
+from data_contracts.records import Rejected
+from data_contracts.results import Evaluation, LoraFile, LoraWeight
 from models.sheets import evaluation_sheet
 from models.shots.quality import sharpness
 from tasks.pictures_job import change, findings_of, generate, keep_generated

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_contracts.exports import ExportSettings, items_of
+from data_contracts.lora_stages import AssembleDatasetConfig
 from data_contracts.records import Example
-from data_contracts.stages import AssembleDatasetConfig
 from models.exports.folder import export_dataset
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from data_contracts.dataset import Dataset
 from data_contracts.generation import GenerateRequest, NamedLora, Variant, picture_name
-from data_contracts.records import Finding, LoraFile
+from data_contracts.results import Finding, LoraFile
 from models.metrics.judges import JUDGES, Judge
 from models.pictures import Picture, keep_bytes, read_rgb
 from tasks.job import Event, run_job

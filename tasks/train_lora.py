@@ -7,9 +7,10 @@ from statistics import fmean
 
 from data_contracts.check_faults import refuse_errors
 from data_contracts.dataset import Dataset
-from data_contracts.records import Example, LoraFile, Rejected
+from data_contracts.lora_stages import TrainLoraConfig
+from data_contracts.records import Example, Rejected
+from data_contracts.results import LoraFile
 from data_contracts.size_bands import sized
-from data_contracts.stages import TrainLoraConfig
 from data_contracts.training import TrainExample, TrainRequest
 from models.dataset_checks.examples import check_examples
 from models.diffusion import family_of

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from data_contracts.check_faults import Fault, Severity
+from data_contracts.lora_stages import CaptionConfig
 from data_contracts.records import LoraType
-from data_contracts.stages import CaptionConfig
 from models.caption.denied import content_words, denied, first_held, without, words_of
 from models.caption.tokens import Tokenizer, count_tokens
 

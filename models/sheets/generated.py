@@ -7,8 +7,8 @@ from typing import TypeVar
 from PIL import Image, ImageDraw
 
 from data_contracts.dataset import Dataset
-from data_contracts.records import Evaluation, StackPicture
-from data_contracts.records import Picture as Generated
+from data_contracts.results import Evaluation, StackPicture
+from data_contracts.results import Picture as Generated
 from models.sheets.drawing import (
     FAINT,
     GREEN,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from data_contracts.dataset import Dataset
-from data_contracts.records import LoraFile
+from data_contracts.results import LoraFile
 from models.sheets.drawing import PAPER, Picture, Size, fit, read
 from models.sheets.page import CONTENT, WIDTH, Page, Section, Tile, draw_page
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from data_contracts.records import Example, LoraFile
+from data_contracts.records import Example
+from data_contracts.results import LoraFile
 from flows.dataset_figures import dataset_figures
 from flows.truth_join import StageResults, TruthJoin
 from models.metrics.truth import Truth

@@ -9,7 +9,8 @@ import pytest
 
 from data_contracts.dataset import read_rows
 from data_contracts.project_file import load_project
-from data_contracts.records import Example, LoraFile, StackPicture
+from data_contracts.records import Example
+from data_contracts.results import LoraFile, StackPicture
 from flows.build_all import build_all
 from flows.film_facts import see_cast, see_scenery
 from flows.inspect_runs import clean_workspace, drop_stage, latest_run

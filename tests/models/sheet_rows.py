@@ -10,22 +10,18 @@ from PIL import Image
 from data_contracts.dataset import Dataset
 from data_contracts.records import (
     Caption,
-    Evaluation,
     Example,
     Expression,
     Facets,
-    Finding,
     Frame,
     Identity,
     Layer,
-    LoraFile,
-    LoraWeight,
     Place,
     Plate,
     Pose,
     Record,
-    StackPicture,
 )
+from data_contracts.results import Evaluation, Finding, LoraFile, LoraWeight, StackPicture
 
 HARBOUR = Path(__file__).parents[2] / "samples" / "harbour"
 FILM_FRAMES_A_PICTURE = 4

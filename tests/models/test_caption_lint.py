@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_contracts.stages import CaptionConfig
+from data_contracts.lora_stages import CaptionConfig
 from models.caption.denied import denied, words_of
 from models.caption.lint import (
     MIN_CAPTIONS,

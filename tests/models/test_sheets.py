@@ -5,20 +5,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from data_contracts.dataset import Dataset
-from data_contracts.records import (
-    Caption,
-    Evaluation,
-    Example,
-    Expression,
-    Frame,
-    Identity,
-    Layer,
-    LoraFile,
-    Place,
-    Plate,
-    Pose,
-    StackPicture,
-)
+from data_contracts.records import Caption, Example, Expression, Frame, Identity, Layer, Place, Plate, Pose
+from data_contracts.results import Evaluation, LoraFile, StackPicture
 from data_contracts.stages import FilmSource
 from models import sheets
 from models.sheets.bodies import draw_skeleton

@@ -7,8 +7,8 @@ import pytest
 
 from data_contracts.dataset import Dataset, read_rows
 from data_contracts.decisions import Decision
+from data_contracts.lora_stages import AssembleDatasetConfig
 from data_contracts.records import Caption, Example, Facets, Frame, Identity, Layer, Rejected
-from data_contracts.stages import AssembleDatasetConfig
 from models.pictures import read_grey, read_rgb
 from models.selection.coverage import read_coverage
 from models.shots.quality import hash_distance, perceptual_hash

@@ -7,8 +7,8 @@ import pytest
 
 from data_contracts.dataset import Dataset, read_rows
 from data_contracts.faults import StageFault
+from data_contracts.lora_stages import CaptionConfig
 from data_contracts.records import Expression, Frame, Identity, Layer, Place, Plate, Pose, Rejected
-from data_contracts.stages import CaptionConfig
 from models.caption.asking import ATTEMPTS
 from models.pictures import keep_picture
 from tasks.caption_images import caption_images, release_captioner
