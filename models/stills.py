@@ -22,7 +22,7 @@ class Still(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    name: Annotated[str, Field(pattern=r"^\d{6}\.jpg$")]
+    name: Annotated[str, Field(pattern=r"^\d{6}(-\d)?\.jpg$")]
     caption: str = Field(min_length=1)
     kind: str
     empty: bool
@@ -37,6 +37,8 @@ class Still(BaseModel):
     girl: bool | None = None
     who: str | None = None
     place: str | None = None
+    group: int | None = None
+    """The number of the group of stills that are alike but for a pose or an expression."""
 
 
 class HeadLine(BaseModel):
@@ -60,6 +62,10 @@ class Stills:
         """What is said of each."""
         return [still.caption for still in self.stills]
 
+    def __add__(self, others: "Stills") -> "Stills":
+        """Return these stills and the others."""
+        return Stills(torch.cat([self.pictures, others.pictures]), [*self.stills, *others.stills])
+
 
 def read_stills(folder: Path, last: int = HELD_OUT) -> tuple[Stills, Stills]:
     """Return the stills of `folder` to train with, and the `last` ones, held out.
@@ -74,7 +80,8 @@ def read_stills(folder: Path, last: int = HELD_OUT) -> tuple[Stills, Stills]:
         )
         raise InputFault(message)
     pictures = torch.stack([_read_picture(folder / still.name) for still in stills])
-    return Stills(pictures[:-last], stills[:-last]), Stills(pictures[-last:], stills[-last:])
+    kept = len(stills) - last
+    return Stills(pictures[:kept], stills[:kept]), Stills(pictures[kept:], stills[kept:])
 
 
 def read_captions(folder: Path) -> list[Still]:

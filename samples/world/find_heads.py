@@ -1,12 +1,13 @@
 """Say where in each still the head is, without rendering anything: for teaching the world probe where to look,
 and the lite base model's denoiser where errors count most.
 
-    python find_heads.py heads.jsonl --count 6000 [--probe]
+    python find_heads.py heads.jsonl --count 6000 [--probe | --groups]
 
-The stills are those of render_stills.py, or with --probe of render_probe_stills.py, of the same numbers. A line a still that shows somebody:
+The stills are those of render_stills.py, with --probe of render_probe_stills.py, with --groups of render_groups.py, of the same numbers. A line a still that shows somebody:
 {"name": "000000.jpg", "head": [x, y, radius]} in pixels of the 128x128 picture; a head may lie outside it.
 """
 import argparse, json, math
+from render_groups import PHASES, draw_group
 from render_stills import draw_still
 from render_probe_stills import draw_probe
 from mathutils import Vector  # there once bpy is imported
@@ -28,17 +29,26 @@ def head_of(camera, x, pose, turn, phase):
     return [SIZE / 2 + scale * seen.x, SIZE / 2 - scale * seen.y, scale * RADIUS]
 
 
+def write(out, name, head):
+    out.write(json.dumps({"name": name, "head": [round(v, 2) for v in head]}) + "\n")
+
+
 def main():
     ap = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     ap.add_argument("out"); ap.add_argument("--count", type=int, default=100); ap.add_argument("--probe", action="store_true")
+    ap.add_argument("--groups", action="store_true")
     a = ap.parse_args()
     with open(a.out, "w") as out:
         for number in range(a.count):
+            if a.groups:
+                _, _, camera, turn, stills = draw_group(number)
+                for still, (pose, *_) in enumerate(stills):
+                    write(out, f"{number:06d}-{still}.jpg", head_of(camera, 0, pose, turn, PHASES.get(pose, 0)))
+                continue
             _, _, camera, act, x, _ = draw_probe(number) if a.probe else draw_still(number)
             if act:
                 pose, _, turn, phase = act
-                head = [round(v, 2) for v in head_of(camera, x, pose, turn, phase)]
-                out.write(json.dumps({"name": f"{number:06d}.jpg", "head": head}) + "\n")
+                write(out, f"{number:06d}.jpg", head_of(camera, x, pose, turn, phase))
 
 
 if __name__ == "__main__":

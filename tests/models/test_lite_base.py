@@ -40,7 +40,7 @@ def stills():
 
 def lesson_of(spread):
     latents = spread * torch.randn(3, 2, 8, 16, 16, generator=torch.Generator().manual_seed(0))
-    return Lesson(latents, torch.ones(3, 2, 1, 16, 16), CAPTIONS)
+    return Lesson(latents, torch.ones(3, 2, 1, 16, 16), CAPTIONS, [])
 
 
 def small_network():
@@ -167,16 +167,32 @@ def test_a_batch_meets_every_noise_level(stills):
     networks = denoiser.Denoiser(denoiser.build_tokenizer(stills.stills))
     loss = denoiser.DenoiserLoss(networks, lesson_of(0.0), replace(SHORT, batch=10), torch.device("cpu"))
     for number in range(5):
-        times = loss._timesteps(torch.Generator().manual_seed(number))
+        times = loss._timesteps(10, torch.Generator().manual_seed(number))
         assert sorted((times // 100).tolist()) == list(range(10))
 
 
 def test_nobody_weighs_more_where_noise_hides_him(stills):
     networks = denoiser.Denoiser(denoiser.build_tokenizer(stills.stills))
     loss = denoiser.DenoiserLoss(networks, lesson_of(0.0), SHORT, torch.device("cpu"))
-    weights = loss._weights(torch.full((4, 1, 16, 16), 40.0), torch.tensor([999, 800, 400, 0]))[:, 0, 0, 0]
-    assert torch.allclose(weights[:2], torch.ones(2), atol=0.5)
-    assert torch.equal(weights[2:], torch.full((2,), 40.0))
+    times, captions = torch.tensor([999, 400, 0, 0]), ["a boy", "a boy", "a boy", ""]
+    weights = loss._weights(torch.full((4, 1, 16, 16), 40.0), times, captions)[:, 0, 0, 0]
+    assert float(weights[0]) < 3
+    assert weights[1:].tolist() == [40.0, 40.0, 1.0], "a dropped caption does not say where somebody is"
+
+
+def test_members_of_a_group_share_noise_and_timestep_and_nothing_else_does(stills):
+    networks = denoiser.Denoiser(denoiser.build_tokenizer(stills.stills))
+    latents = torch.arange(12.0)[:, None, None, None, None].expand(12, 2, 8, 16, 16)
+    groups = [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
+    lesson = Lesson(latents, torch.ones(12, 2, 1, 16, 16), CAPTIONS * 4, groups)
+    loss = denoiser.DenoiserLoss(networks, lesson, replace(SHORT, batch=16), torch.device("cpu"))
+    for number in range(20):
+        rows, units = loss._choose(torch.Generator().manual_seed(number))
+        assert len(rows) == len(units) == 16
+        grouped = [{row for row, unit in zip(rows, units.tolist(), strict=True) if unit == each} for each in (0, 1)]
+        assert all(len(members) == 4 and any(members <= set(group) for group in groups) for members in grouped)
+        assert sorted(units[8:].tolist()) == list(range(2, 10))
+        assert set(rows[8:]) <= {10, 11}
 
 
 def test_the_product_is_a_pipeline_that_draws_the_same_by_the_code_of_real_models(stills, tmp_path):

@@ -23,6 +23,7 @@ app = typer.Typer(no_args_is_help=True, help="Make the lite base model: autoenco
 
 StillsFolder = Annotated[Path, typer.Option(help="captioned stills, made by samples/world/render_stills.py")]
 HeadsFile = Annotated[Path, typer.Option(help="where their heads are, by samples/world/find_heads.py")]
+GroupsFolder = Annotated[Path, typer.Option(help="groups of stills, made by samples/world/render_groups.py")]
 BeginFolder = Annotated[Path | None, typer.Option("--begin", help="a pipeline whose networks are learnt on from")]
 WorkFolder = Annotated[Path, typer.Option(help="where checkpoints are kept; the same command goes on from them")]
 
@@ -61,6 +62,7 @@ def train_denoiser(
     stills: StillsFolder,
     heads: HeadsFile,
     work: WorkFolder,
+    groups: GroupsFolder,
     begin: BeginFolder = None,
     compile_first: Annotated[
         bool,
@@ -71,9 +73,10 @@ def train_denoiser(
 ) -> None:
     """Train the U-Net on the latents of WORK/vae and the states of WORK/text_encoder, and keep it in WORK/unet."""
     training, _ = read_stills(stills)
+    shown = training + read_stills(groups, last=0)[0]
     device = _device()
     vae: Any = AutoencoderKL.from_pretrained(work / "vae").to(device).eval()
-    lesson = make_lesson(vae, training, placed_heads(training.stills, heads))
+    lesson = make_lesson(vae, shown, placed_heads(shown.stills, heads))
     torch.manual_seed(denoiser.SCHEDULE.seed)
     network = _networks(training, begin)
     network.load_reading(work)

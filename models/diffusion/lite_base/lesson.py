@@ -1,4 +1,4 @@
-"""What the denoiser of the `lite` base model learns from: latents of the stills, each seen in several ways."""
+"""What the denoiser of the `lite` base model learns from: latents of the stills, each framed in several ways."""
 
 # mypy: disable-error-code="no-untyped-call"
 
@@ -15,34 +15,45 @@ from models.stills import SIZE, Still, Stills, unit_range
 from models.views import View
 
 LATENT_PIXELS = 8
-WHOLE, ASIDE, NEAR = range(3)
-VIEWS = (WHOLE, WHOLE, ASIDE, ASIDE, NEAR, NEAR)
-"""How each still is seen: as it is, a little nearer and aside, or near to the face; every second one mirrored.
-
-With whole pictures alone faces began to be learnt by heart: their error was a tenth lower than on held-out stills.
-"""
-FIGURE_WEIGHT, HEAD_WEIGHT, FACE_WEIGHT = 6.0, 12.0, 40.0
+VIEWS = 4
+"""How often each still is framed, a little differently each time; every second view is mirrored."""
+FIGURE_WEIGHT, HEAD_WEIGHT, FACE_WEIGHT = 6.0, 10.0, 24.0
 """How much an error counts in the square around somebody, in his head, and from his brows to his mouth; elsewhere 1.
 
 A face in a full shot is 3% of the picture: counted alike, places are learnt long before clothes and faces.
 """
-_SMALLEST = 1 / 1.12
-"""Half the side, at least, of a view a little nearer."""
-_NEAR_HEADS, _NEAREST = (0.36, 0.52), 0.55
-"""Radius of the head in a near view, and half the view's side at least, as a smaller one would be too blurred.
+FRAMES = {"full": (-0.33, 0.189), "medium": (-0.22, 0.24), "close": (-0.16, 0.357)}
+"""How low in the picture a head is to be seen and how large, by shot, as samples/world/render_groups.py frames it.
 
-In the stills' close-ups a mouth is hardly larger than one latent: nearer ones show what an expression is.
+Where a caption says where somebody is, a network of few parameters and hours need not learn where, only what.
 """
+LIFTED = {"jumping": 0.77}
+"""How far, in radii of the head, somebody is off the ground."""
+_ROOM = 0.06
+"""How much nearer than its frame a view may be, and then how far aside."""
+_NEAREST = 0.55
+"""Half the side of a view at least, as a smaller one would be too blurred."""
 _SEED = 7
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """Scaled latents `(N, views, C, h, w)`, how much each place counts `(N, views, 1, h, w)`, captions [N][views]."""
+    """Scaled latents `(N, views, C, h, w)`, how much each place counts `(N, views, 1, h, w)`, captions [N].
+
+    `groups` are rows that differ in a pose or an expression alone, in the picture as in the caption; `singles` the
+    others.
+    """
 
     latents: torch.Tensor
     weights: torch.Tensor
-    captions: Sequence[Sequence[str]]
+    captions: Sequence[str]
+    groups: Sequence[Sequence[int]] = ()
+
+    @property
+    def singles(self) -> Sequence[int]:
+        """The rows of no group."""
+        grouped = {row for group in self.groups for row in group}
+        return [row for row in range(len(self.captions)) if row not in grouped]
 
 
 def make_lesson(
@@ -51,44 +62,45 @@ def make_lesson(
     heads: torch.Tensor,
 ) -> Lesson:
     """Return what is to be learnt from stills with these heads `(N, 3)`, NaN where nobody is."""
-    latents, weights, captions = [], [], []
-    for number in track(range(len(VIEWS)), "encoding"):
+    latents, weights = [], []
+    for number in track(range(VIEWS), "encoding"):
         view = view_of(number, stills.stills, heads)
         latents.append(_encoded(vae, stills.pictures, view))
         weights.append(figure_weights(view.heads(heads)))
-        captions.append([caption_of(still, VIEWS[number]) for still in stills.stills])
-    return Lesson(torch.stack(latents, dim=1), torch.stack(weights, dim=1), list(zip(*captions, strict=True)))
+    return Lesson(torch.stack(latents, dim=1), torch.stack(weights, dim=1), stills.captions, groups_of(stills.stills))
+
+
+def groups_of(stills: Sequence[Still]) -> list[list[int]]:
+    """Return the rows of each group of stills."""
+    rows: dict[int, list[int]] = {}
+    for row, still in enumerate(stills):
+        if still.group is not None:
+            rows.setdefault(still.group, []).append(row)
+    return list(rows.values())
 
 
 def view_of(number: int, stills: Sequence[Still], heads: torch.Tensor) -> View:
-    """Return the view `number` of these stills with these heads `(N, 3)`."""
-    count = len(stills)
+    """Return the view `number` of these stills with these heads `(N, 3)`: framed alike, those of a group the same."""
     generator = seeded_generator(_SEED, "views", number)
-    draws = torch.rand(3, count, generator=generator)
-    near = torch.tensor([VIEWS[number] == NEAR and may_come_near(still) for still in stills])
-    if VIEWS[number] == WHOLE:
-        side = torch.ones(count)
-    else:
-        smallest, largest = _NEAR_HEADS
-        wanted = heads[:, 2] / (smallest + (largest - smallest) * draws[0])
-        side = torch.where(near, wanted.clamp(_NEAREST, 1), 1 - (1 - _SMALLEST) * draws[0])
+    draws = torch.rand(3, len(stills), generator=generator)
+    first: dict[int, int] = {}
+    alike = [first.setdefault(still.group, row) if still.group is not None else row for row, still in enumerate(stills)]
+    draws = draws[:, alike]
+    frames = torch.stack([_frame_of(still, head) for still, head in zip(stills, heads, strict=True)])
+    side = frames[:, 2] * (1 - _ROOM * draws[0])
+    middle = frames[:, :2] + _ROOM * (2 * draws[1:].T - 1)
     room = 1 - side[:, None]
-    anywhere = (2 * draws[1:].T - 1) * room
-    at_the_head = (heads[:, :2] + 0.15 * (2 * draws[1:].T - 1)).clamp(-room, room)
-    middle = torch.where(near[:, None], at_the_head, anywhere)
-    return View(side, middle, torch.full((count,), number % 2 == 1))
+    return View(side, middle.clamp(-room, room), torch.full((len(stills),), number % 2 == 1))
 
 
-def may_come_near(still: Still) -> bool:
-    """Return whether `still` shows a face large enough to be enlarged."""
-    return still.shot in {"medium", "close"}
-
-
-def caption_of(still: Still, view: int) -> str:
-    """Return the caption of `still`, seen in this way: near to a face it is a close-up."""
-    if view == NEAR and may_come_near(still):
-        return still.caption.replace("medium shot", "close-up")
-    return still.caption
+def _frame_of(still: Still, head: torch.Tensor) -> torch.Tensor:
+    """Return the middle x, y and half the side of the square that shows this head where its shot wants it."""
+    if still.group is not None or still.shot is None or still.pose is None:
+        return torch.tensor([0.0, 0.0, 1.0])
+    height, radius = FRAMES[still.shot]
+    side = float((head[2] / radius).clamp(_NEAREST, 1))
+    wanted = torch.tensor([0.0, height - LIFTED.get(still.pose, 0) * radius])
+    return torch.cat([head[:2] - side * wanted, torch.tensor([side])])
 
 
 def figure_weights(heads: torch.Tensor) -> torch.Tensor:
