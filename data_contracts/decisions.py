@@ -10,12 +10,12 @@ from data_contracts.config import Config
 from data_contracts.faults import InputFault
 
 SAME_SQUARE = 0.7
-"""Share of their union that two squares of a frame have in common when they show the same thing."""
+"""Share of their union that two crops of a frame have in common when they show the same thing."""
 Square = tuple[float, float, float, float]
 
 
 class Decision(Config):
-    """A decision about what is seen in a square of a film frame.
+    """A decision about what is seen in a crop of a film frame.
 
     Neither the number of a track nor the bytes of a crop name it: both change when a stage before is run again.
     """
@@ -28,7 +28,7 @@ class Decision(Config):
     tokens: int = Field(default=0, ge=0, description="of the new text, both ends included")
 
     def is_about(self, film: str, frame: int, box: Square) -> bool:
-        """Whether it was made about this square, or one that shows nearly the same."""
+        """Whether it was made about this crop, or one that shows nearly the same."""
         return self.film == film and self.frame == frame and _overlap(self.box, box) >= SAME_SQUARE
 
 
@@ -59,7 +59,7 @@ def write_decisions(path: Path, decisions: Iterable[Decision]) -> None:
 
 
 def _overlap(one: Square, other: Square) -> float:
-    """Return the intersection over union of two squares."""
+    """Return the intersection over union of two crops."""
     width = min(one[2], other[2]) - max(one[0], other[0])
     height = min(one[3], other[3]) - max(one[1], other[1])
     common = max(0.0, width) * max(0.0, height)

@@ -1,4 +1,4 @@
-"""How long and how fast to train, by how many pictures there are.
+"""How long and how fast to train, and how often to show a picture, by how many pictures there are.
 
 Bands of practitioners' guides for LoRAs of SD 1.5 and SDXL from animated films: a small set needs more passes at a
 higher rate, a large one overfits with them.
@@ -49,3 +49,15 @@ def sized(settings: TrainSettings, pictures: int, slots: int) -> TrainSettings:
         "warmup_steps": min(settings.warmup_steps, steps // 10),
     }
     return TrainSettings.model_validate(settings.model_dump() | changed)
+
+
+def even_repeats(slots: int, pictures: int) -> list[int]:
+    """Return how often a pass shows each of `pictures`, so that it shows them `slots` times in all; each at least once.
+
+    With the slots of the subject's pictures both weigh alike in the loss, as prior preservation wants it (Ruiz et al.,
+    DreamBooth, 2023, 3.3) and kohya's sd-scripts do it.
+    """
+    if not pictures:
+        return []
+    each, more = divmod(max(slots, pictures), pictures)
+    return [each + (number < more) for number in range(pictures)]

@@ -1,8 +1,18 @@
-"""Square crops for training: where to cut a character, a face or a background out of a frame."""
+"""Crops for training: where to cut a character, a face or a background out of a frame, as squares or as buckets are."""
+
+from collections.abc import Sequence
+
+from models.buckets import Size, buckets, nearest_bucket
 
 Box = tuple[float, float, float, float]
 BODY_MARGIN = 1.2
 FACE_SHARE = 0.5  # a face fills 40-60% of an expression's crop
+SQUARE: tuple[Size, ...] = ((1, 1),)
+"""The one shape of crops where no buckets are wanted."""
+SHAPES = buckets(512)
+"""The shapes of crops for buckets: those of all resolutions up to 512 that 64 divides, and nearly so of all others."""
+HALF_A_PIXEL = 0.5
+SAME_WIDTH = 1.25  # a plate less than this wider than its crop gives one crop: three would show the same
 
 
 def as_floats(box: tuple[int, int, int, int]) -> Box:
@@ -11,29 +21,62 @@ def as_floats(box: tuple[int, int, int, int]) -> Box:
     return x0, y0, x1, y1
 
 
-def square_around(centre: tuple[float, float], side: float, size: tuple[int, int]) -> Box:
-    """Return a square inside a picture of `size` (width, height), as near to `centre` as its edges allow."""
-    side = min(side, *size)
-    x0 = min(max(centre[0] - side / 2, 0.0), size[0] - side)
-    y0 = min(max(centre[1] - side / 2, 0.0), size[1] - side)
-    return round(x0, 2), round(y0, 2), round(x0 + side, 2), round(y0 + side, 2)
+def body_crop(box: Box, size: Size, shapes: Sequence[Size] = SQUARE) -> Box:
+    """Return the crop that shows the whole of a character's box with a little air, of the shape that adds least to it.
+
+    Args:
+        box: x0, y0, x1, y1 in pixels.
+        size: width and height of the picture, in pixels.
+        shapes: what to choose from, as width and height.
+    """
+    width, height = box[2] - box[0], box[3] - box[1]
+    air = BODY_MARGIN * max(width, height) - max(width, height)
+    width, height = min(width + air, size[0]), min(height + air, size[1])
+    shape = nearest_bucket(width, height, shapes)
+    return _around(_middle(box), max(width, height * shape[0] / shape[1]), shape, size)
 
 
-def body_crop(box: Box, size: tuple[int, int]) -> Box:
-    """Return the square that shows the whole of a character's box with a little air."""
-    side = BODY_MARGIN * max(box[2] - box[0], box[3] - box[1])
-    return square_around(((box[0] + box[2]) / 2, (box[1] + box[3]) / 2), side, size)
-
-
-def face_crop(face: Box, size: tuple[int, int]) -> Box:
+def face_crop(face: Box, size: Size) -> Box:
     """Return the square of which a face fills about half the height."""
     side = max(face[2] - face[0], face[3] - face[1]) / FACE_SHARE
-    return square_around(((face[0] + face[2]) / 2, (face[1] + face[3]) / 2), side, size)
+    return _around(_middle(face), side, SQUARE[0], size)
 
 
-def wide_crops(size: tuple[int, int]) -> list[Box]:
-    """Return the left, middle and right squares of a wide picture; only the middle one where they would coincide."""
+def wide_crops(size: Size, shapes: Sequence[Size] = SQUARE) -> list[Box]:
+    """Return the left, middle and right of a wide picture; only the middle where they would be nearly the same."""
     width, height = size
-    if width < 1.25 * height:
-        return [square_around((width / 2, height / 2), min(size), size)]
-    return [square_around((x, height / 2), height, size) for x in (0.0, width / 2, float(width))]
+    shape = nearest_bucket(width, height, shapes)
+    across = min(width, height * shape[0] / shape[1])
+    if width < SAME_WIDTH * across:
+        return [_around((width / 2, height / 2), across, shape, size)]
+    return [_around((x, height / 2), across, shape, size) for x in (0.0, width / 2, float(width))]
+
+
+def scaled_size(box: Box, resolution: int) -> Size:
+    """Return the width and height in pixels that a crop is scaled to: the nearest bucket's, or those of the square."""
+    width, height = nearest_bucket(box[2] - box[0], box[3] - box[1], buckets(resolution))
+    return (width, height) if width != height else (resolution, resolution)  # which need be no multiple of the step
+
+
+def trimmed(box: Box, shape: Size) -> Box:
+    """Return the largest part of a box that has this shape, its middle; the box itself where no pixel would be lost."""
+    width, height = box[2] - box[0], box[3] - box[1]
+    across = min(width, height * shape[0] / shape[1])
+    down = across * shape[1] / shape[0]
+    if max(width - across, height - down) < HALF_A_PIXEL:
+        return box
+    x0, y0 = box[0] + (width - across) / 2, box[1] + (height - down) / 2
+    return round(x0, 2), round(y0, 2), round(x0 + across, 2), round(y0 + down, 2)
+
+
+def _middle(box: Box) -> tuple[float, float]:
+    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+
+
+def _around(centre: tuple[float, float], width: float, shape: Size, size: Size) -> Box:
+    """Return a crop of this width and shape, smaller where the picture is, as near to `centre` as its edges allow."""
+    width = min(width, size[0], size[1] * shape[0] / shape[1])
+    height = min(width * shape[1] / shape[0], size[1])
+    x0 = min(max(centre[0] - width / 2, 0.0), size[0] - width)
+    y0 = min(max(centre[1] - height / 2, 0.0), size[1] - height)
+    return round(x0, 2), round(y0, 2), round(x0 + width, 2), round(y0 + height, 2)

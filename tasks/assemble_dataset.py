@@ -1,6 +1,6 @@
 """Cut, choose, balance and split the pictures that one LoRA learns from."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +12,10 @@ from data_contracts.dataset import Dataset
 from data_contracts.decisions import Decision
 from data_contracts.lora_stages import AssembleDatasetConfig
 from data_contracts.records import Caption, Example, Frame, Layer, Plate, Rejected
+from data_contracts.size_bands import even_repeats
+from models.buckets import Size
 from models.embed import EMBEDDERS, Embeddings
+from models.framing import Box, scaled_size, trimmed
 from models.inpaint.provenance import Origin
 from models.pictures import Picture, keep_picture, read_grey, read_rgb
 from models.selection.choose import Candidates, choose
@@ -40,10 +43,10 @@ class Sources:
 
 @dataclass(frozen=True)
 class Seen:
-    """A caption whose square is fit to be learnt, and what choosing asks of it; its pixels are read again if chosen."""
+    """A caption whose crop is fit to be learnt, and what choosing asks of it; its pixels are read again if chosen."""
 
-    caption: Caption
-    scale: float  # above 1 the square is enlarged
+    caption: Caption  # its box is of the shape that it is scaled to
+    scale: float  # above 1 the crop is enlarged
     sharpness: float
     hash: str
     edited: bool
@@ -54,7 +57,7 @@ class Seen:
         return Shown(self.caption.facets, self.caption.film, self.caption.shot)
 
 
-@stage(Example, version=3, sheet=examples_sheet)
+@stage(Example, version=4, sheet=examples_sheet)
 def assemble_dataset(
     out: Path,
     captions: Dataset[Caption],
@@ -78,11 +81,11 @@ def assemble_dataset(
         yield from refused
     subjects = [each for each in chosen if each.caption.role == "subject"]
     held_out = shots_to_hold_out([each.caption.shot for each in subjects], config.held_out_share)
-    examples = [
+    examples = weighed_alike(
         example_of(out, each, sources, config, held_out=each.caption.shot in held_out)
         for each in chosen
         if each.caption.role == "subject" or each.caption.shot not in held_out
-    ]
+    )
     write_coverage(out, coverage(config.type, [each.shown for each in subjects]))
     write_kohya_folder(out, examples, config)
     yield from examples
@@ -110,12 +113,14 @@ def look(
 def seen_crop(
     caption: Caption, decision: Decision | None, sources: Sources, config: AssembleDatasetConfig
 ) -> Seen | Rejected:
-    """Look at one caption's square."""
+    """Look at one caption's crop."""
     if decision is not None and decision.verdict == "reject":
         return Rejected(id=caption.id, reason="rejected_by_hand")
     if decision is not None:
         caption = caption.model_copy(update={"text": decision.caption, "tokens": decision.tokens})
-    scale = config.resolution / (caption.box[2] - caption.box[0])
+    size = scaled_size(caption.box, config.resolution)
+    caption = caption.model_copy(update={"box": trimmed(caption.box, size)})
+    scale = size[0] / (caption.box[2] - caption.box[0])
     if scale > config.max_upscale:
         return Rejected(id=caption.id, reason="too_small", value=scale)
     image, mask = cut(caption, sources, config)
@@ -157,7 +162,7 @@ def qualities(seen: Sequence[Seen]) -> list[float]:
 
 
 def embedded(captions: Sequence[Caption], sources: Sources, config: AssembleDatasetConfig) -> Embeddings | None:
-    """Return the embeddings of the captions' squares, a batch in memory at a time; None without an embedder."""
+    """Return the embeddings of the captions' crops, a batch in memory at a time; None without an embedder."""
     if config.embedder is None:
         return None
     network = embedder(config.embedder)
@@ -171,7 +176,7 @@ def embedded(captions: Sequence[Caption], sources: Sources, config: AssembleData
 
 
 def cut(caption: Caption, sources: Sources, config: AssembleDatasetConfig) -> tuple[Picture, Picture]:
-    """Cut a caption's square out of its frame or plate: `(resolution, resolution, 3)`, and what may be learnt of it."""
+    """Cut a caption's crop out of its frame or plate, scaled: `(H, W, 3)`, and what may be learnt of it `(H, W)`."""
     source = sources.pictures.by_id[caption.source_id]
     if isinstance(source, Plate):
         picture = read_rgb(sources.pictures.path(source.image))
@@ -180,19 +185,20 @@ def cut(caption: Caption, sources: Sources, config: AssembleDatasetConfig) -> tu
     else:
         picture = read_rgb(sources.frames.path(sources.frames.by_id[source.frame_id].image))
         mask = read_grey(sources.pictures.path(source.mask))
-    image, weight = scaled(picture, caption, config.resolution), scaled(mask, caption, config.resolution)
+    size = scaled_size(caption.box, config.resolution)
+    image, weight = scaled(picture, caption.box, size), scaled(mask, caption.box, size)
     if config.around != "kept" and not isinstance(source, Plate):
         share = weight[..., None] / WHITE
         image = np.asarray((image * share + PLAIN[config.around] * (1 - share)).round(), np.uint8)
     return image, weight
 
 
-def scaled(picture: Picture, caption: Caption, resolution: int) -> Picture:
-    """Return the caption's square as `(resolution, resolution)` pixels."""
-    x0, y0, x1, y1 = (round(edge) for edge in caption.box)
-    square = picture[y0:y1, x0:x1]
-    method = cv2.INTER_AREA if square.shape[0] >= resolution else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(square, (resolution, resolution), interpolation=method), np.uint8)
+def scaled(picture: Picture, box: Box, size: Size) -> Picture:
+    """Return what is in a box, scaled to width and height `size`."""
+    x0, y0, x1, y1 = (round(edge) for edge in box)
+    crop = picture[y0:y1, x0:x1]
+    method = cv2.INTER_AREA if crop.shape[0] >= size[1] else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(crop, size, interpolation=method), np.uint8)
 
 
 def shots_to_hold_out(shots: list[str], share: float) -> set[str]:
@@ -222,7 +228,16 @@ def example_of(out: Path, seen: Seen, sources: Sources, config: AssembleDatasetC
         caption=caption.text,
         tokens=caption.tokens,
         edited=seen.edited,
-        repeats=config.repeats if caption.role == "subject" else 1,
+        repeats=config.repeats,
         split="held_out" if held_out else "train",
         sharpness=seen.sharpness,
     )
+
+
+def weighed_alike(examples: Iterable[Example]) -> list[Example]:
+    """Repeat regularisation pictures until they are learnt from as often as the subject's; return all in order."""
+    rows = list(examples)
+    slots = sum(row.repeats for row in rows if (row.role, row.split) == ("subject", "train"))
+    others = [row.id for row in rows if row.role == "regularisation"]
+    repeats = dict(zip(others, even_repeats(slots, len(others)), strict=True))
+    return [row.model_copy(update={"repeats": repeats.get(row.id, row.repeats)}) for row in rows]

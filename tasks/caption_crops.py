@@ -1,4 +1,4 @@
-"""Which squares of frames and plates show one LoRA's subject, and what the stages before know of each."""
+"""Which crops of frames and plates show one LoRA's subject, and what the stages before know of each."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ from data_contracts.records import (
     Role,
 )
 from models.caption.template import Facts
-from models.framing import Box, as_floats, body_crop, face_crop, wide_crops
+from models.framing import SHAPES, SQUARE, Box, as_floats, body_crop, face_crop, wide_crops
 from models.pictures import Picture, read_rgb
 
 PARTS: dict[int, tuple[PlatePart, ...]] = {1: ("middle",), 3: ("left", "middle", "right")}
@@ -53,7 +53,7 @@ class Known:
 
 @dataclass(frozen=True)
 class Crop:
-    """A square of a frame or plate that shows the subject, and what is known of it."""
+    """A part of a frame or plate that shows the subject, and what is known of it."""
 
     source: Layer | Plate
     id: str
@@ -78,7 +78,7 @@ def plate_crops(
             yield Rejected(id=f"{plate.id}:caption", reason="another_place")
             continue
         with Image.open(plates.path(plate.image)) as picture:
-            crops = wide_crops(picture.size)
+            crops = wide_crops(picture.size, SHAPES if config.buckets else SQUARE)
         for number, (box, part) in enumerate(zip(crops, PARTS[len(crops)], strict=True)):
             facets = Facets(size="wide", view=part, place=place)
             facts = Facts(place=config.described_as.get(place, "")) if is_other else Facts()
@@ -116,7 +116,8 @@ def layer_crops(known: Known, config: CaptionConfig) -> Iterator[Crop | Rejected
     if config.type == "expression" and near is None:
         yield Rejected(id=f"{layer.id}:caption", reason="face_too_small")
     if config.type != "expression":
-        yield crop_of(known, "body", body_crop(as_floats(layer.box), size), role, config)
+        shapes = SHAPES if config.buckets else SQUARE
+        yield crop_of(known, "body", body_crop(as_floats(layer.box), size, shapes), role, config)
     if config.type != "pose" and near is not None:
         yield crop_of(known, "face", face_crop(near, size), role, config)
 

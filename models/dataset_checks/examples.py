@@ -10,11 +10,15 @@ from data_contracts.training import TrainExample, TrainSettings
 from models.dataset_checks.rules import fault
 from models.pictures import read_grey, read_rgb
 
+MOST_CUT = 1.25
+"""Longer side by the shorter: of what is longer, more than a fifth is cut off where squares are trained."""
+
 
 def check_examples(examples: Sequence[TrainExample], settings: TrainSettings) -> list[Fault]:
     """Return what would stop a training of these examples, or teach it something wrong, each once.
 
-    Each picture is decoded, has a caption and, where the loss is masked, a mask of its size that shows something.
+    Each picture is decoded, keeps its ends, has a caption and, where the loss is masked, a mask of its size that shows
+    something.
     """
     if not examples:
         return [fault("examples", "no_pictures", "there are none")]
@@ -32,6 +36,8 @@ def _faults_of(example: TrainExample, settings: TrainSettings) -> Iterator[Fault
         size = read_rgb(example.image).shape[:2]
     except (ValueError, OSError) as error:
         yield fault(name, "undecodable", str(error).removeprefix(f"{name}: "))
+    if size is not None and not settings.buckets and max(size) > MOST_CUT * min(size):
+        yield fault(name, "cut_to_square", f"it is {size[1]}x{size[0]} pixels, and train.buckets is off")
     if settings.masked_loss:
         yield from _mask_faults(name, example.mask, size)
 

@@ -31,6 +31,10 @@ RULES: dict[str, tuple[Severity, str]] = {
     "tiny": ("error", "take it out: it is smaller than any bucket"),
     "too_small": ("warning", "take it out, or train at a lower resolution: enlarging teaches blur"),
     "extreme_aspect": ("error", "crop it: no bucket has this shape, so the trainer would cut away most of it"),
+    "cut_to_square": (
+        "error",
+        "set train.buckets to true, or caption.buckets to false: its ends, such as head and feet, would be cut off",
+    ),
     "wrong_extension": ("warning", "rename it by its content: some programs go by the name"),
     "exif_rotated": (
         "error",

@@ -28,7 +28,9 @@ A data set for diffusers' training scripts and for `datasets.load_dataset("image
 
 --train_data_dir is train, not this folder: the script would take validation/ for training pictures too.
 The column mask is the weight of the loss and repeats how often a picture is meant to be seen in an epoch; the script
-uses neither: multiply its epochs. Rows whose role is regularisation show others than the subject, without trigger.
+uses neither: multiply its epochs. It trains squares: of a picture that is none it takes a random one, which may miss
+what the caption says; --center_crop takes the middle.
+Rows whose role is regularisation show others than the subject, without trigger.
 """
 
 

@@ -17,13 +17,13 @@ import numpy as np
 from data_contracts.exports import ExportItem, ExportSettings
 from data_contracts.faults import StageFault
 from data_contracts.records import Role
+from models.buckets import MOST_STEP
 from models.exports.config_keys import check_keys
 from models.exports.groups import Group, group_items, read_group, read_text, unlisted_groups, write_text
 from models.exports.pixels import named_pixels
 from models.pictures import encode_png
 
 TOML = "dataset.toml"
-BUCKET_STEP = 64
 RGBA = 6  # the colour type in byte 25 of a PNG
 DATASET_KEYS = frozenset(
     """batch_size bucket_no_upscale bucket_reso_steps enable_bucket max_bucket_reso min_bucket_reso
@@ -113,9 +113,9 @@ def _shape(sizes: set[tuple[int, int]], resolution: int) -> dict[str, Any]:
     return {
         **shape,
         "enable_bucket": True,
-        "bucket_reso_steps": BUCKET_STEP,
-        "min_bucket_reso": max(1, min(sides) // BUCKET_STEP) * BUCKET_STEP,  # kohya asserts min <= resolution <= max
-        "max_bucket_reso": -(-max(sides) // BUCKET_STEP) * BUCKET_STEP,
+        "bucket_reso_steps": MOST_STEP,
+        "min_bucket_reso": max(1, min(sides) // MOST_STEP) * MOST_STEP,  # kohya asserts min <= resolution <= max
+        "max_bucket_reso": -(-max(sides) // MOST_STEP) * MOST_STEP,
     }
 
 

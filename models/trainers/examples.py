@@ -9,26 +9,36 @@ import torch
 
 from data_contracts.faults import InputFault
 from data_contracts.training import TrainExample, TrainSettings
+from models.buckets import Size, buckets, nearest_bucket
 from models.child import Stopped, stop_requested
 from models.diffusion.families import Conditioning, DiffusionModel, Objective, View
 from models.pictures import Picture, read_grey, read_rgb
 from models.seeds import seeded_generator
+from models.trainers.order import batch_of, slots_of
 
 LATENT_STRIDE = 8
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """The examples as latents (N, C, h, w) and, where the loss is masked, masks (N, 1, h, w) in 0..1, on the CPU.
+    """The examples as latents (C, h, w) and, where the loss is masked, masks (1, h, w) in 0..1, on the CPU.
 
     described: what the denoiser is told of each besides its caption.
     """
 
     examples: Sequence[TrainExample]
-    latents: torch.Tensor
-    masks: torch.Tensor | None
+    latents: Sequence[torch.Tensor]
+    masks: Sequence[torch.Tensor] | None
     views: Sequence[View]
     described: Sequence[Conditioning]
+
+    def latents_of(self, indices: Sequence[int]) -> torch.Tensor:
+        """Return the latents (n, C, h, w) of n examples of one shape."""
+        return torch.stack([self.latents[index] for index in indices])
+
+    def masks_of(self, indices: Sequence[int]) -> torch.Tensor | None:
+        """Return the masks (n, 1, h, w) of n examples of one shape, where the loss is masked."""
+        return None if self.masks is None else torch.stack([self.masks[index] for index in indices])
 
 
 @dataclass(frozen=True)
@@ -53,6 +63,8 @@ def prepare(model: DiffusionModel, examples: Sequence[TrainExample], settings: T
     if settings.resolution % model.multiple:
         message = f"resolution {settings.resolution} is no multiple of {model.multiple}, as {model.keys.family} needs"
         raise InputFault(message)
+    square = (settings.resolution, settings.resolution)
+    sizes = buckets(settings.resolution, model.multiple) if settings.buckets else (square,)
     latents: list[torch.Tensor] = []
     masks: list[torch.Tensor] = []
     views: list[View] = []
@@ -61,33 +73,32 @@ def prepare(model: DiffusionModel, examples: Sequence[TrainExample], settings: T
             message = f"stopped while preparing {example.image.name}; nothing was trained yet"
             raise Stopped(message)
         picture = _read_picture(example)
-        square = _centre_square(picture, settings.resolution)
-        pixels = torch.from_numpy(square).permute(2, 0, 1)[None].float() / 127.5 - 1
-        latents.append(model.encode_images(pixels))
+        height, width = picture.shape[:2]
+        size = nearest_bucket(width, height, sizes)
+        pixels = torch.from_numpy(covering(picture, size)).permute(2, 0, 1)[None].float() / 127.5 - 1
+        latents.append(model.encode_images(pixels)[0])
         if not latents[-1].isfinite().all():
             message = f"{example.image}: the base model's encoder gives no finite latents for it"
             raise InputFault(message)
         if settings.masked_loss:
-            masks.append(_read_mask(example, picture.shape[:2], settings.resolution))
-        views.append(_view(picture, settings.resolution, _read_control(example, model, settings.resolution)))
+            masks.append(_read_mask(example, (height, width), size))
+        views.append(_view((height, width), size, _read_control(example, model, size)))
     described = [{name: value.cpu() for name, value in model.describe([view]).items()} for view in views]
-    return Prepared(examples, torch.cat(latents), torch.cat(masks) if masks else None, views, described)
+    return Prepared(examples, latents, masks or None, views, described)
 
 
 def draw(prepared: Prepared, settings: TrainSettings, batch_number: int, objective: Objective) -> Draw:
     """Return batch `batch_number`, counted from 0 over the whole run.
 
     All that is random comes from (seed, position in the run), never from a generator's carried state: a resumed run
-    sees what the uninterrupted one saw. Each pass shows every example as often as its repeats, in a new order.
+    sees what the uninterrupted one saw.
     """
-    slots = [index for index, example in enumerate(prepared.examples) for _ in range(example.repeats)]
-    shape = prepared.latents.shape[1:]
-    indices, times, noise, offsets, captions = [], [], [], [], []
-    for position in range(batch_number * settings.batch, (batch_number + 1) * settings.batch):
-        order = seeded_generator(settings.seed, "order", position // len(slots))
-        index = slots[int(torch.randperm(len(slots), generator=order)[position % len(slots)])]
+    slots = slots_of([tuple(each.shape) for each in prepared.latents], [each.repeats for each in prepared.examples])
+    indices = batch_of(slots, settings.batch, batch_number, settings.seed)
+    times, noise, offsets, captions = [], [], [], []
+    for position, index in enumerate(indices, start=batch_number * settings.batch):
         generator = seeded_generator(settings.seed, "example", position)
-        indices.append(index)
+        shape = prepared.latents[index].shape
         times.append(objective.draw_timestep(generator))
         noise.append(torch.randn(shape, generator=generator))
         offsets.append(torch.randn((shape[0], 1, 1), generator=generator))
@@ -104,8 +115,8 @@ def _read_picture(example: TrainExample) -> Picture:
         raise InputFault(message) from error
 
 
-def _read_mask(example: TrainExample, shape: tuple[int, ...], resolution: int) -> torch.Tensor:
-    """Return the mask (1, 1, h, w) in 0..1 at the latents' size."""
+def _read_mask(example: TrainExample, shape: tuple[int, int], size: Size) -> torch.Tensor:
+    """Return the mask (1, h, w) in 0..1 at the latents' size."""
     if example.mask is None:
         message = f"masked_loss is on, but {example.image} has no mask: give one, or turn masked_loss off"
         raise InputFault(message)
@@ -117,16 +128,17 @@ def _read_mask(example: TrainExample, shape: tuple[int, ...], resolution: int) -
     if mask.shape != shape:
         message = f"mask {example.mask} is {mask.shape}, its picture {shape} (height, width): they must be equal"
         raise InputFault(message)
-    side = resolution // LATENT_STRIDE
-    small = cv2.resize(_centre_square(mask, resolution), (side, side), interpolation=cv2.INTER_AREA)
+    latent_size = size[0] // LATENT_STRIDE, size[1] // LATENT_STRIDE
+    small = cv2.resize(covering(mask, size), latent_size, interpolation=cv2.INTER_AREA)
     if not small.any():
-        message = f"mask {example.mask} shows nothing in the centre square: nothing of {example.image} would be learnt"
+        part = f"the centre of {size[0]}x{size[1]} pixels"
+        message = f"mask {example.mask} shows nothing in {part}: nothing of {example.image} would be learnt"
         raise InputFault(message)
-    return torch.from_numpy(small)[None, None].float() / 255
+    return torch.from_numpy(small)[None].float() / 255
 
 
-def _read_control(example: TrainExample, model: DiffusionModel, side: int) -> Picture | None:
-    """Return the centre square of what was edited into the example; None where the family does not edit."""
+def _read_control(example: TrainExample, model: DiffusionModel, size: Size) -> Picture | None:
+    """Return what was edited into the example, covering `size`; None where the family does not edit."""
     if model.edits != (example.control is not None):
         has = "has no control picture" if model.edits else "has a control picture"
         does = "edits pictures: give what was edited" if model.edits else "does not edit pictures: leave it out"
@@ -135,27 +147,32 @@ def _read_control(example: TrainExample, model: DiffusionModel, side: int) -> Pi
     if example.control is None:
         return None
     try:
-        return _centre_square(read_rgb(example.control), side)
+        return covering(read_rgb(example.control), size)
     except ValueError as error:
         message = f"control picture {example.control}: {error}"
         raise InputFault(message) from error
 
 
-def _view(picture: Picture, side: int, control: Picture | None) -> View:
-    """Return what of a picture `_centre_square` shows."""
-    height, width = picture.shape[:2]
-    short = min(height, width)
-    crop = round((height - short) // 2 * side / short), round((width - short) // 2 * side / short)
-    return View((height, width), crop, side, control)
+def covering(picture: Picture, size: Size) -> Picture:
+    """Return a picture scaled to cover `size`, its centre, `(height, width, …)` uint8."""
+    top, left, height, width = _seen(picture.shape[:2], size)
+    seen = np.ascontiguousarray(picture[top : top + height, left : left + width])
+    if (width, height) == size:
+        return seen
+    how = cv2.INTER_AREA if width > size[0] else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(seen, size, interpolation=how), np.uint8)
 
 
-def _centre_square(picture: Picture, side: int) -> Picture:
-    """Return the centre square of a picture, `side` pixels wide."""
-    height, width = picture.shape[:2]
-    short = min(height, width)
-    top, left = (height - short) // 2, (width - short) // 2
-    square = np.ascontiguousarray(picture[top : top + short, left : left + short])
-    if short == side:
-        return square
-    how = cv2.INTER_AREA if short > side else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(square, (side, side), interpolation=how), np.uint8)
+def _view(shape: tuple[int, int], size: Size, control: Picture | None) -> View:
+    """Return what `covering` shows of a picture of this shape."""
+    top, left, height, width = _seen(shape, size)
+    crop = round(top * size[1] / height), round(left * size[0] / width)
+    return View(shape, crop, (size[1], size[0]), control)
+
+
+def _seen(shape: tuple[int, ...], size: Size) -> tuple[int, int, int, int]:
+    """Return top, left, height and width of the centre of a picture, the largest part that has the shape of `size`."""
+    height, width = shape
+    scale = max(size[0] / width, size[1] / height)
+    high, wide = min(height, round(size[1] / scale)), min(width, round(size[0] / scale))
+    return (height - high) // 2, (width - wide) // 2, high, wide

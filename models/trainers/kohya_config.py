@@ -14,6 +14,7 @@ from typing import Any
 from data_contracts.exports import ExportSettings, checked_item
 from data_contracts.faults import InputFault
 from data_contracts.training import TrainRequest, TrainSettings
+from models.buckets import MOST_STEP, bucket_step, buckets
 from models.exports import kohya as dataset_format
 from models.seeds import derived_seed
 
@@ -132,6 +133,13 @@ def refuse_unknown(settings: TrainSettings) -> None:
             "`trainer: native`, or set masked_prior to 0, with which parts of the subject appear everywhere"
         )
         raise InputFault(message)
+    if settings.buckets and (step := bucket_step(settings.resolution)) % MOST_STEP:
+        message = (
+            f"buckets are on, and at resolution {settings.resolution} their sides have steps of {step} pixels, but "
+            f"kohya's sd-scripts want multiples of {MOST_STEP}: train with `trainer: native`, set buckets to false, or "
+            "raise the resolution to 512"
+        )
+        raise InputFault(message)
 
 
 def differences(settings: TrainSettings) -> list[str]:
@@ -143,6 +151,8 @@ def differences(settings: TrainSettings) -> list[str]:
     ]
     if settings.masked_loss:
         found.append("a small mask counts less than a large one; native divides by the mask's area")
+    if settings.buckets:
+        found.append("pictures go to the bucket of the nearest width / height; native takes the nearest ratio of both")
     if checkpoint_steps(settings) != settings.checkpoint_every:
         found.append(f"states are saved every {checkpoint_steps(settings)} steps, a multiple of accumulate")
     return found
@@ -179,9 +189,9 @@ def write_dataset(request: TrainRequest, places: Places) -> None:
     tree = tomllib.loads(toml.read_text(encoding="utf-8"))
     passes = -(-settings.steps * settings.accumulate * settings.batch // sum(item.repeats for item in items))
     for dataset in tree["datasets"]:
-        dataset |= {"batch_size": settings.batch, "enable_bucket": False}  # centre squares, as native
         for key in _BUCKETS:
             dataset.pop(key, None)
+        dataset |= {"batch_size": settings.batch, **_shapes(settings)}
         for subset in dataset["subsets"]:
             subset["num_repeats"] *= passes
             subset["caption_dropout_rate"] = settings.caption_dropout
@@ -208,6 +218,15 @@ def write_prompts(request: TrainRequest, places: Places) -> None:
 def toml_text(options: dict[str, Any]) -> str:
     """Return a configuration file; strings, numbers, lists and truth values are written alike in JSON and TOML."""
     return "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in options.items())
+
+
+def _shapes(settings: TrainSettings) -> dict[str, Any]:
+    """Return the keys that give sd-scripts the native trainer's sizes: its buckets, or centre squares."""
+    if not settings.buckets:
+        return {"enable_bucket": False}
+    sides = [side for size in buckets(settings.resolution) for side in size]
+    numbers = bucket_step(settings.resolution), min(sides), max(sides)
+    return {"enable_bucket": True, **dict(zip(_BUCKETS, numbers, strict=True))}
 
 
 def _schedule(settings: TrainSettings) -> dict[str, Any]:

@@ -94,7 +94,7 @@ def test_every_rule_has_a_case():
     cases = {rule for rule, _ in (*BROKEN.values(), *BROKEN_LINES.values())}
     elsewhere = {
         "no_folder", "no_pictures", "unreadable", "huge_file", "no_alpha", "metadata_unlisted",
-        "toml_wrong", "toml_key", "toml_missing_folder", "toml_leaves",
+        "cut_to_square", "toml_wrong", "toml_key", "toml_missing_folder", "toml_leaves",
     }  # fmt: skip
     assert cases | elsewhere == set(RULES) | (set(REMEDIES) - {"equal_captions", "learnt_word"})
 
@@ -301,6 +301,17 @@ def test_examples_are_checked_before_a_training(tmp_path):
     unmasked = check_examples(list(examples.values()), TrainSettings())
     assert {fault.rule for fault in unmasked} == {"undecodable", "empty_caption"}
     assert [fault.rule for fault in check_examples([], masked)] == ["no_pictures"]
+
+
+def test_pictures_that_a_training_on_squares_would_cut_are_named(tmp_path):
+    examples = []
+    for name, size in (("a", (96, 96)), ("b", (96, 110)), ("c", (60, 100)), ("d", (100, 60))):
+        save(tmp_path / f"{name}.png", noise(name, size))
+        examples.append(TrainExample(image=tmp_path / f"{name}.png", caption="luca, full body"))
+    found = check_examples(examples, TrainSettings())
+    assert {(fault.rule, fault.place) for fault in found} == {("cut_to_square", "c.png"), ("cut_to_square", "d.png")}
+    assert errors_of(found) == found
+    assert check_examples(examples, TrainSettings(buckets=True)) == []
 
 
 def test_lines_with_masks_are_checked_as_masks(tmp_path):

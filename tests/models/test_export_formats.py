@@ -12,13 +12,14 @@ import yaml
 
 from data_contracts.exports import ExportItem, ExportSettings
 from data_contracts.faults import StageFault
+from models.dataset_checks.folder import check_folder
 from models.exports import kohya
 from models.exports.folder import export_dataset, read_export
 from models.exports.kohya import DATASET_KEYS, FOLDER_KEYS, SUBSET_KEYS
 from models.exports.pixels import load_pixels
 from models.exports.qwen_edit import GREY
 from models.pictures import read_grey, read_rgb
-from tests.models.export_items import SETTINGS, every_kind, item
+from tests.models.export_items import SETTINGS, every_kind, item, picture
 
 
 @pytest.fixture
@@ -58,6 +59,16 @@ def test_kohya_gets_one_plain_folder_where_all_pictures_are_alike(items, tmp_pat
     (dataset,) = tomllib.loads((folder / "dataset.toml").read_text())["datasets"]
     assert dataset["subsets"] == [{"image_dir": "train", "num_repeats": 10, "flip_aug": False, "keep_tokens": 1}]
     assert dataset["enable_bucket"] is False
+
+
+def test_kohya_gets_the_buckets_of_crops_that_have_their_shapes(pictures, tmp_path):
+    sizes = [(384, 640), (512, 512), (576, 448)]
+    crops = [item(picture(pictures, number, size)) for number, size in enumerate(sizes)]
+    folder = export_dataset("kohya", crops, tmp_path / "out", SETTINGS.model_copy(update={"resolution": 512}))
+    (dataset,) = tomllib.loads((folder / "dataset.toml").read_text())["datasets"]
+    keys = ("resolution", "enable_bucket", "bucket_reso_steps", "min_bucket_reso", "max_bucket_reso")
+    assert [dataset[key] for key in keys] == [512, True, 64, 384, 640]  # 384x640 to 640x384: as they are, uncut
+    assert check_folder(folder) == []
 
 
 def test_a_split_that_kohya_would_draw_anew_is_refused(items, tmp_path):

@@ -16,11 +16,13 @@ from transformers import CLIPTokenizer
 from data_contracts.faults import InputFault
 from data_contracts.project_file import load_project
 from data_contracts.training import TrainExample, TrainRequest, TrainSettings
+from models.buckets import buckets
 from models.pictures import encode_png, read_rgba
 from models.trainers import TRAINERS, kohya_base
 from models.trainers import kohya_config as config
 from models.trainers.kohya import train
 from models.weights import MissingWeights
+from tests.models.ldm_checkpoint import write_checkpoint
 from tests.random_base import make_random_base
 from tests.small_project import CONFIG
 
@@ -67,7 +69,7 @@ def told(request: TrainRequest, root: Path) -> str:
     return "".join([config.toml_text(options), toml, places.prompts.read_text()])
 
 
-START = {"sample_every": 10, "conv_rank": 4, "masked_loss": True, "masked_prior": 0.0}
+START = {"resolution": 512, "sample_every": 10, "conv_rank": 4, "masked_loss": True, "masked_prior": 0.0}
 OTHER = {
     "rank": 8,
     "alpha": 2.0,
@@ -79,6 +81,7 @@ OTHER = {
     "batch": 3,
     "accumulate": 3,
     "resolution": 128,
+    "buckets": True,
     "scheduler": "constant",
     "cycles": 2,
     "warmup_steps": 0,
@@ -101,11 +104,13 @@ OTHER = {
 
 
 FLOW_MATCHING = {"timestep_sampling", "timestep_shift"}  # nothing to Stable Diffusion 1.x
+VALIDATION = {"validate_every", "validate_pictures", "choose", "patience"}  # with kohya refused where they would decide
 
 
 def test_every_setting_changes_what_sd_scripts_are_told(base, examples, tmp_path):
     """A setting that went nowhere would be a promise not kept."""
-    assert set(OTHER) | FLOW_MATCHING == set(TrainSettings.model_fields)  # a new one has to be told them, or refused
+    known = set(OTHER) | FLOW_MATCHING | VALIDATION
+    assert known == set(TrainSettings.model_fields)  # a new one has to be told them, or refused
     before = told(asked(base, examples, tmp_path, **START), tmp_path / "told")
     for name, value in OTHER.items():
         request = asked(base, examples, tmp_path, **{**START, name: value})
@@ -148,6 +153,29 @@ def test_masks_are_the_pictures_alpha_and_only_where_they_count(base, examples, 
         assert dataset["enable_bucket"] is False  # 64x80: the centre square, as the native trainer takes it
 
 
+@pytest.mark.parametrize("resolution", [512, 768, 1024])
+def test_sd_scripts_are_told_of_the_buckets_that_native_has(resolution, base, examples, tmp_path):
+    request = asked(base, examples, tmp_path, buckets=True, resolution=resolution)
+    places = config.Places(tmp_path / "buckets")
+    config.write_dataset(request, places)
+    (dataset,) = tomllib.loads((places.dataset / "dataset.toml").read_text())["datasets"]
+    assert dataset["enable_bucket"] is True
+    least, most, step = (dataset[key] for key in ("min_bucket_reso", "max_bucket_reso", "bucket_reso_steps"))
+    sides = range(least, most + 1, step)
+    # what they make of these numbers: of every width the tallest that fits, lying and standing
+    found = {(width, resolution**2 // width // step * step) for width in sides}
+    found = {size for size in found if least <= size[1] <= most}
+    assert found | {(height, width) for width, height in found} == set(buckets(resolution))
+    assert step == 64
+    assert any("nearest width / height" in each for each in config.differences(request.settings))
+
+
+def test_buckets_that_sd_scripts_have_not_are_refused(base, examples, tmp_path):
+    request = asked(base, examples, tmp_path, buckets=True, resolution=128)
+    with pytest.raises(InputFault, match=r"resolution 128 their sides have steps of 16 pixels, .* `trainer: native`"):
+        told(request, tmp_path / "told")
+
+
 def test_a_base_of_other_noise_or_kind_is_refused(base, examples, tmp_path):
     other = tmp_path / "base"
     make_random_base(other)
@@ -156,8 +184,11 @@ def test_a_base_of_other_noise_or_kind_is_refused(base, examples, tmp_path):
     with pytest.raises(InputFault, match=r"beta_end 0\.02, sd-scripts always 0\.012"):
         told(asked(other, examples, tmp_path), tmp_path / "told")
     (other / "model_index.json").write_text('{"_class_name": "FluxPipeline"}')
-    with pytest.raises(InputFault, match="FluxPipeline; trainer kohya knows"):
+    with pytest.raises(InputFault, match="of the family flux; trainer kohya knows"):
         kohya_base.prepare_base(other, tmp_path / "view")
+    file = write_checkpoint(base, tmp_path / "base.safetensors")
+    with pytest.raises(InputFault, match=r"a checkpoint of sd15; trainer kohya knows .* `trainer: native`"):
+        kohya_base.prepare_base(file, tmp_path / "view")
 
 
 def test_the_base_is_written_in_the_names_and_files_of_transformers_4(base, tmp_path):

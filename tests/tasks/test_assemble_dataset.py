@@ -73,7 +73,37 @@ def test_regularisation_never_straddles_the_held_out_shots(tmp_path, rows, capti
     assert examples.where("role", "regularisation")
     assert all(row.split == "train" for row in examples.where("role", "regularisation"))
     assert not held_out & {row.shot for row in examples.where("split", "train")}
-    assert {row.repeats for row in examples.where("role", "regularisation")} == {1}
+
+
+def test_regularisation_weighs_as_much_as_the_subject(tmp_path, rows, captions):
+    examples = assembled(tmp_path, rows, captions, target=9, regularisation=4, held_out_share=0.3).where(
+        "split", "train"
+    )
+    subjects, others = (examples.where("role", role) for role in ("subject", "regularisation"))
+    assert {row.repeats for row in subjects} == {3}
+    assert sum(row.repeats for row in others) == 3 * len(subjects)
+    assert max(row.repeats for row in others) - min(row.repeats for row in others) <= 1
+
+
+def test_crops_of_buckets_keep_their_shape_and_their_area(tmp_path, rows, captions):
+    tall = [row.model_copy(update={"box": (*row.box[:2], row.box[0] + 96, row.box[1] + 160)}) for row in captions]
+    tall[:3] = [row.model_copy(update={"box": (*row.box[:2], row.box[0] + 100, row.box[1] + 180)}) for row in tall[:3]]
+    examples = assembled(tmp_path, rows, Dataset(Caption, captions.folder, tall), resolution=128, target=12)
+    assert len(examples) == 12
+    boxes = {row.id: row.box for row in tall}
+    for row in examples:
+        shapes = {read_rgb(examples.path(row.image)).shape[:2], read_grey(examples.path(row.mask)).shape}
+        assert shapes == {(160, 96)}
+        x0, y0, x1, y1 = boxes[row.id.removesuffix(":example")]
+        if (x1 - x0) * 160 == (y1 - y0) * 96:
+            assert row.box == (x0, y0, x1, y1)
+        else:  # 100 x 180 is a little too tall for 96 x 160: the middle of it is seen
+            assert row.box == pytest.approx((x0, y0 + 6.67, x1, y1 - 6.67), abs=0.01)
+        frame = rows.of(Frame).by_id[rows.of(Layer).by_id[row.source_id].frame_id]
+        picture = read_rgb(rows.of(Frame).path(frame.image))
+        cut = picture[round(row.box[1]) : round(row.box[3]), round(row.box[0]) : round(row.box[2])]
+        if cut.shape[:2] == (160, 96):
+            np.testing.assert_array_equal(read_rgb(examples.path(row.image)), cut)
 
 
 def test_no_two_pictures_are_nearly_the_same(tmp_path, rows, captions):
