@@ -11,6 +11,9 @@ from data_contracts.config import Config
 Weight = Annotated[float, Field(ge=-4, le=4)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 MOST_SEEDS = 10_000
+StackingMethod = Literal["linear", "switch", "composite"]
+BlockGroup = Literal["inner", "outer"]
+"""Of a U-Net's blocks: those of the lower resolutions, which lay a picture out, and those of the higher ones."""
 
 
 def _counted(seeds: object) -> object:
@@ -47,13 +50,41 @@ class Variant(Config):
     """A stack of LoRAs to generate with; without weights it is the base model alone."""
 
     name: str = Field(min_length=1)
-    weights: dict[str, Weight] = Field(default_factory=dict, description="stacking weight by LoRA name")
+    weights: dict[str, Weight] = Field(
+        default_factory=dict, description="stacking weight by LoRA name; their order is that in which they take turns"
+    )
+    method: StackingMethod = Field(
+        default="linear",
+        description="linear: their changes are summed; switch: one at a time, in turns; composite: each predicts alone "
+        "and the mean counts, for as many times the work",
+    )
+    switch_every: int = Field(default=1, ge=1, description="switch only: denoising steps that a LoRA's turn lasts")
+    blocks: dict[str, dict[BlockGroup, Weight]] = Field(
+        default_factory=dict,
+        description="by LoRA name: what its weight is multiplied by in the inner and the outer blocks of a U-Net; "
+        "those unnamed: 1; text encoders have no blocks",
+    )
+
+    @property
+    def active(self) -> dict[str, float]:
+        """The LoRAs whose weight is not 0, with their weights."""
+        return {name: weight for name, weight in self.weights.items() if weight != 0}
+
+    @model_validator(mode="after")
+    def _has_what_its_method_needs(self) -> "Variant":
+        if self.method != "linear" and not self.active:
+            message = f"variant {self.name!r}: {self.method} needs a LoRA whose weight is not 0: add one, or use linear"
+            raise ValueError(message)
+        if strange := sorted(set(self.blocks) - set(self.weights)):
+            message = f"variant {self.name!r} weighs blocks of {strange[0]!r}, which has no weight: give it one"
+            raise ValueError(message)
+        return self
 
 
 class GenerateRequest(Config):
     """All that the generator needs to know: a picture for each variant, prompt and seed."""
 
-    base: Path = Field(description="diffusers folder of the base model")
+    base: Path = Field(description="the base model: a diffusers folder, or a .safetensors checkpoint")
     loras: tuple[NamedLora, ...] = ()
     variants: tuple[Variant, ...] = Field(min_length=1)
     prompts: tuple[str, ...] = Field(min_length=1)

@@ -11,6 +11,7 @@ from models.caption.lint import other_names, rules_of
 from models.caption.tokens import load_tokenizer
 from models.dataset_checks.folder import check_folder
 from models.dataset_checks.wanted import Wanted
+from models.diffusion import tokenizer_folder
 from tasks.run_record import RunRecord, latest_runs
 
 
@@ -27,7 +28,7 @@ def assembled_faults(project: Project, base: Path, loras: list[str]) -> tuple[li
         if folder is None:
             continue
         plan = project.loras[name]
-        tokenizer = load_tokenizer(base / "tokenizer")
+        tokenizer = load_tokenizer(tokenizer_folder(base))
         rules = rules_of(plan.caption, other_names(plan.caption, captions), tokenizer)
         wanted = Wanted(resolution=plan.dataset.resolution, max_upscale=plan.dataset.max_upscale, rules=rules)
         where = folder.relative_to(project.workspace).as_posix()

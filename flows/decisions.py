@@ -15,6 +15,7 @@ from data_contracts.records import Example
 from flows.base_model import base_model
 from flows.trace import latest_examples
 from models.caption.tokens import count_tokens, load_tokenizer
+from models.diffusion import tokenizer_folder
 from tasks.kohya_folder import write_kohya_folder
 
 COLUMNS = ("picture", "verdict", "caption", "second", "film", "frame", "x0", "y0", "x1", "y1")
@@ -88,9 +89,10 @@ def keep(project: Project, lora: str, decisions: Mapping[Key, Decision | None]) 
     """Check and write decisions.
 
     Raises:
-        InputFault: a caption is too long for the base model.
+        InputFault: a caption is too long for the base model, or that has no tokenizer.
     """
-    words, most = load_tokenizer(base_model(project) / "tokenizer"), project.loras[lora].caption.max_tokens
+    words = load_tokenizer(tokenizer_folder(base_model(project)))
+    most = project.loras[lora].caption.max_tokens
     counted = []
     faults = []
     for each in decisions.values():

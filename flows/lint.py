@@ -10,6 +10,7 @@ from models.caption.lint import Rules
 from models.caption.tokens import Tokenizer, load_tokenizer
 from models.dataset_checks.folder import check_folder
 from models.dataset_checks.wanted import Wanted
+from models.diffusion import tokenizer_folder
 from models.weights import MissingWeights
 
 
@@ -45,10 +46,12 @@ def print_lint(folder: Path, options: LintOptions, json_file: Path | None) -> No
 
 
 def tokenizer_of(base: Path | None) -> Tokenizer | None:
-    """Return the tokenizer of a base model's folder, or CLIP's own; None, said aloud, where that is not installed.
+    """Return the tokenizer of a base model, or CLIP's own; None, said aloud, where that is not installed.
+
+    base: a diffusers folder, its tokenizer/ alone, or a single checkpoint.
 
     Raises:
-        InputFault: the folder holds no tokenizer.
+        InputFault: there is no tokenizer.
     """
     if base is None:
         from models.diffusion.vocabulary import clip_tokenizer  # noqa: PLC0415
@@ -58,9 +61,9 @@ def tokenizer_of(base: Path | None) -> Tokenizer | None:
         except MissingWeights as missing:
             print(f"tokens are not counted: {missing}; or give --base")
             return None
-    folder = base / "tokenizer" if (base / "tokenizer").is_dir() else base
     try:
-        return load_tokenizer(folder)
+        whole = base.is_file() or (base / "tokenizer").is_dir()
+        return load_tokenizer(tokenizer_folder(base) if whole else base)
     except (OSError, ValueError, TypeError, KeyError) as error:
         why = str(error).split("\n", maxsplit=1)[0]
         message = (

@@ -9,6 +9,7 @@ from data_contracts.results import LoraFile
 from flows.decisions import decisions_of
 from flows.film_facts import Cast, Scenery
 from models.caption.lint import other_names
+from models.diffusion import tokenizer_folder
 from tasks.assemble_dataset import assemble_dataset
 from tasks.caption_images import caption_images, release_captioner
 from tasks.evaluate_lora import evaluate_lora
@@ -19,7 +20,7 @@ from tasks.train_lora import train_lora
 def make_lora(project: Project, name: str, base: Path, scenery: Scenery, cast: Cast | None) -> Dataset[LoraFile]:
     """Caption, assemble, train and evaluate the LoRA `name`; a background needs no cast."""
     place, plan = project.workspace, project.loras[name]
-    tokenizer = base / "tokenizer"
+    tokenizer = tokenizer_folder(base)
     with labelled(name):
         if plan.type == "background":
             plates, places = scenery.plates, scenery.places

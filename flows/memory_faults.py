@@ -6,23 +6,21 @@ from pathlib import Path
 from data_contracts.check_faults import Fault, Severity
 from data_contracts.faults import InputFault
 from data_contracts.project import Project
-from models.diffusion import family_of
-from models.diffusion.memory import Machine, Need, pipeline_of, training_need
+from models.diffusion import family_of, tokenizer_folder
+from models.diffusion.memory import Machine, Need, training_need
 
 REMEDY = "set gradient_checkpointing: true and precision: bfloat16 in its `train:`, or lower batch, resolution or rank"
 
 
 def base_faults(base: Path) -> list[Fault]:
-    """Return a fault where the base model is of no family that can be trained, which would else be said last of all."""
+    """Return a fault where the base model is none that can be trained, which would else be said last of all."""
     try:
-        if pipeline_of(base):
-            family_of(base)
-            return []
-        value = f"base model {base.name!r} has no model_index.json that names a pipeline"
+        family_of(base)
+        tokenizer_folder(base)
     except InputFault as fault:
         value = str(fault).replace(str(base), repr(base.name))
-    remedy = "give the folder of a diffusers pipeline that can be trained"
-    return [Fault(place="base", rule="base", value=value, remedy=remedy, severity="error")]
+        return [Fault(place="base", rule="base", value=value, severity="error")]
+    return []
 
 
 def training_needs(project: Project, base: Path, loras: list[str], here: Machine) -> dict[str, Need]:

@@ -5,11 +5,13 @@ from itertools import combinations
 from pathlib import Path
 
 from data_contracts.check_faults import Fault, Severity
+from data_contracts.faults import InputFault
 from data_contracts.lora_stages import CaptionConfig
 from data_contracts.project import Project
 from models.caption.denied import holds, words_of
 from models.caption.lint import REMEDIES, clauses_of, objection_to, other_names, rules_of
 from models.caption.tokens import Tokenizer, count_tokens, load_tokenizer
+from models.diffusion import tokenizer_folder
 
 COMMON_RANK = 8000
 """CLIP's vocabulary is in order of frequency: "boy" is 1876, "rose" 3568, "luca" 21053, "elsa" 22050."""
@@ -24,7 +26,11 @@ def word_faults(project: Project, base: Path, loras: list[str]) -> list[Fault]:
         faults += _prefix_faults(project, name, plan)
         faults += _description_faults(project, name, plan)
     try:
-        tokenizer = load_tokenizer(base / "tokenizer")
+        folder = tokenizer_folder(base)
+    except InputFault:  # what `base_faults` tells in full
+        return faults
+    try:
+        tokenizer = load_tokenizer(folder)
     except (OSError, ValueError, TypeError, KeyError) as error:
         return [*faults, _fault("base", "no_tokenizer", f"its tokenizer cannot be read ({_first_line(error)})")]
     return [*faults, *(fault for name, plan in plans.items() for fault in _token_faults(name, plan, tokenizer))]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from data_contracts.faults import InputFault
 from data_contracts.records import BaseFamily
 from models.backends import Backend, Backends
-from models.diffusion.single_file import checkpoint_family
+from models.diffusion.single_file import checkpoint_family, configuration_folder
 
 if TYPE_CHECKING:
     from models.diffusion.families import DiffusionModel
@@ -71,15 +71,27 @@ def family_of(base: Path) -> BaseFamily:
     """
     if base.is_file():
         return checkpoint_family(base)
-    index = base / "model_index.json"
-    if not index.is_file():
-        message = f"base model {base} has no model_index.json: give the folder of a diffusers pipeline"
-        raise InputFault(message)
-    kind = json.loads(index.read_text(encoding="utf-8")).get("_class_name")
+    try:
+        kind = str(json.loads((base / "model_index.json").read_text(encoding="utf-8"))["_class_name"])
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        message = (
+            f"base model {base} has no model_index.json that names a pipeline: "
+            "give the folder of a diffusers pipeline, or one .safetensors checkpoint"
+        )
+        raise InputFault(message) from error
     if kind not in PIPELINES:
         message = f"base model {base} is a {kind}; known are {', '.join(PIPELINES)}"
         raise InputFault(message)
     return PIPELINES[kind]
+
+
+def tokenizer_folder(base: Path) -> Path:
+    """Return the folder of the tokenizer by which prompts to `base` are counted; no one has looked into it yet.
+
+    Raises:
+        InputFault: `base` is a checkpoint of no known family, or one whose configuration is not in the hub's cache.
+    """
+    return (configuration_folder(base) if base.is_file() else base) / "tokenizer"
 
 
 def load_base(base: Path, precision: str = "float32", device: str | None = None) -> "DiffusionModel":

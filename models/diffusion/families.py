@@ -2,7 +2,7 @@
 
 # mypy: disable-error-code="no-untyped-call"
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ import torch
 import transformers.utils.logging
 from numpy.typing import NDArray
 
+from data_contracts.generation import BlockGroup
 from data_contracts.training import TrainSettings
 from models.device import gpu_or_cpu
 from models.diffusion.lora_file import AdapterSize, KeyFormat
@@ -25,6 +26,8 @@ DENOISER = "unet"
 """What kohya's files call the network that takes the noise away, also where it is no U-Net."""
 Conditioning = Mapping[str, torch.Tensor]
 """What a denoiser is told of its prompts: tensors, the batch first, by names of the family's own."""
+Call = Mapping[str, Any]
+"""The arguments that a denoiser is called with, by name."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +47,13 @@ class Drawing:
 class View:
     """What part of a picture is seen, in pixels.
 
-    original: the picture's height and width. crop: top and left of what is seen, after the picture was scaled so that
-    its shorter side is `size`, the side of the square that is seen. control: what was edited into that square.
+    original: the picture's height and width. size: height and width that are seen, once the picture is scaled to cover
+    them. crop: top and left of what is seen, after that. control: what was edited into it, of the same size.
     """
 
     original: tuple[int, int]
     crop: tuple[int, int]
-    size: int
+    size: tuple[int, int]
     control: Picture | None = None
 
 
@@ -132,6 +135,14 @@ class DiffusionModel(Protocol):
         """
         ...
 
+    def block_group(self, layer: str) -> BlockGroup:
+        """Return the group of blocks that a layer of the denoiser, by its dotted name, belongs to.
+
+        Raises:
+            InputFault: the family's denoiser has no such groups.
+        """
+        ...
+
     def objective(self, settings: TrainSettings) -> Objective:
         """Return what the denoiser is trained to say."""
         ...
@@ -166,6 +177,13 @@ class DiffusionModel(Protocol):
         self, prompts: Sequence[str], negative_prompt: str, seeds: Sequence[int], drawing: Drawing
     ) -> list[NDArray[np.uint8]]:
         """Return a picture (size, size, 3) RGB uint8 for each prompt and its seed."""
+        ...
+
+    def reading(self, prompts: Sequence[str], negative_prompt: str, drawing: Drawing) -> Callable[[Call], Call]:
+        """Return what puts these prompts into a call of the denoiser that `sample` makes for the same ones.
+
+        They are read now: so other LoRAs may be on in the text encoders than when `sample` reads them.
+        """
         ...
 
 

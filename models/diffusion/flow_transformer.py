@@ -1,11 +1,12 @@
 """What FLUX and Qwen-Image have in common: a transformer that reads latents in patches and is trained on a flow."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from data_contracts.faults import InputFault
+from data_contracts.generation import BlockGroup
 from data_contracts.training import TrainSettings
-from models.diffusion.families import Conditioning, View
+from models.diffusion.families import Call, Conditioning, Drawing, View
 from models.diffusion.flow import FlowMatching, flow_objective
 from models.diffusion.lora_file import AdapterSize, KeyFormat
 
@@ -43,6 +44,15 @@ class FlowTransformer:
             raise InputFault(message)
         return ATTENTION_LAYERS
 
+    def block_group(self, layer: str) -> BlockGroup:
+        """Refuse: all blocks of a transformer see the picture at one resolution.
+
+        Raises:
+            InputFault: always.
+        """
+        message = f"{layer} of {self.keys.family} is in no inner or outer block: give LoRAs one weight, without blocks"
+        raise InputFault(message)
+
     def objective(self, settings: TrainSettings) -> FlowMatching:
         """Return the velocity to be predicted; the shift is that of drawing pictures of this size."""
         return flow_objective(settings, self.scheduler.config, (settings.resolution // self.multiple) ** 2)
@@ -50,3 +60,7 @@ class FlowTransformer:
     def describe(self, views: Sequence[View]) -> Conditioning:  # noqa: ARG002  part of what all families do
         """Return nothing: the transformer is told of its prompts alone."""
         return {}
+
+    def reading(self, prompts: Sequence[str], negative_prompt: str, drawing: Drawing) -> Callable[[Call], Call]:  # noqa: ARG002
+        """Return what leaves calls as they are: LoRAs do not change how prompts are read."""
+        return lambda call: call

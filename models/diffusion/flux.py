@@ -26,20 +26,11 @@ from models.diffusion.families import (
     to_levels,
 )
 from models.diffusion.flow_transformer import FlowTransformer
-from models.diffusion.flux_keys import from_flux, to_flux
-from models.diffusion.lora_file import UNET_PREFIX, KeyFormat
+from models.diffusion.flux_keys import FLUX_KEYS
+from models.diffusion.lora_file import KeyFormat
 from models.diffusion.patches import pack, unpack
 from models.diffusion.unet_model import ENCODE_BATCH, encode
 
-FLUX_KEYS = KeyFormat(
-    "FLUX.1",
-    {"unet": (UNET_PREFIX,)},
-    to_flux,
-    from_flux,
-    base_version="flux1",
-    network_module="networks.lora_flux",
-    architecture="flux-1-dev/lora",
-)
 MOST_TOKENS = 512
 TRAINING_GUIDANCE = 1.0
 """What the network, distilled from one with classifier-free guidance, is told in training: draw as you are."""

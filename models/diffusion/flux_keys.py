@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from models.diffusion.lora_file import LoraModule, Modules
+from models.diffusion.lora_file import UNET_PREFIX, KeyFormat, LoraModule, Modules
 
 _PLAIN = {
     "transformer_blocks": {
@@ -124,3 +124,14 @@ def _part(module: LoraModule, layers: Sequence[str]) -> dict[str, LoraModule]:
         for layer, down, up in zip(layers, downs, blocks, strict=True)
         if bool(down.any()) or bool(up.any())
     }
+
+
+FLUX_KEYS = KeyFormat(
+    "FLUX.1",
+    {"unet": (UNET_PREFIX,)},
+    to_flux,
+    from_flux,
+    base_version="flux1",
+    network_module="networks.lora_flux",
+    architecture="flux-1-dev/lora",
+)

@@ -12,7 +12,8 @@ from data_contracts.generation import GenerateRequest, Variant, picture_name
 from models.child import Stopped, emit, run_child, stop_requested, use_threads
 from models.diffusion import load_base
 from models.diffusion.families import DiffusionModel, Drawing
-from models.diffusion.lora_stack import add_lora, set_lora_weights
+from models.diffusion.lora_stack import add_lora
+from models.diffusion.stacking import Batch, sample_stacked
 from models.pictures import encode_png
 
 Cell = tuple[int, int]  # the number of the prompt, the seed
@@ -61,10 +62,10 @@ def _missing(request: GenerateRequest, variant: Variant, batch: list[Cell]) -> l
 
 def _draw(model: DiffusionModel, request: GenerateRequest, variant: Variant, batch: list[Cell]) -> Iterator[Path]:
     """Draw one batch; write, and yield, the pictures that were missing."""
-    set_lora_weights(model, variant.weights)
     drawing = Drawing(request.steps, request.guidance, request.size)
     prompts = [request.prompts[prompt] for prompt, _ in batch]
-    pictures = model.sample(prompts, request.negative_prompt, [seed for _, seed in batch], drawing)
+    asked = Batch(prompts, request.negative_prompt, [seed for _, seed in batch])
+    pictures = sample_stacked(model, variant, asked, drawing)
     missing = _missing(request, variant, batch)
     for cell, picture in zip(batch, pictures, strict=True):
         if cell in missing:

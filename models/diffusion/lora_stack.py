@@ -9,7 +9,8 @@ from peft import LoraConfig, get_peft_model_state_dict, inject_adapter_in_model,
 from peft.tuners.lora import LoraLayer
 
 from data_contracts.faults import InputFault
-from models.diffusion.families import DiffusionModel, networks_of
+from data_contracts.generation import BlockGroup
+from models.diffusion.families import DENOISER, DiffusionModel, networks_of
 from models.diffusion.lora_file import AdapterSize, LoraModule, load_kohya
 from models.diffusion.unet_layers import CONVOLUTIONS
 
@@ -68,29 +69,51 @@ def add_lora(model: DiffusionModel, path: Path, name: str) -> None:
     """
     weights = load_kohya(path, model.keys)
     for key, network in networks_of(model).items():
-        _inject(network, weights.of(key), path, name)
+        _inject(network, weights.of(key), path, _adapter(name))
 
 
-def set_lora_weights(model: DiffusionModel, weights: Mapping[str, float]) -> None:
+def set_lora_weights(
+    model: DiffusionModel,
+    weights: Mapping[str, float],
+    blocks: Mapping[str, Mapping[BlockGroup, float]] | None = None,
+) -> None:
     """Stack the added LoRAs named in `weights`, each times its weight; all others are off.
+
+    blocks: by LoRA, what its weight is multiplied by in groups of the denoiser's blocks; those unnamed: 1.
 
     Raises:
         ValueError: a LoRA was not added.
+        InputFault: a LoRA has weights of blocks, and the model is of a family that has no such groups.
     """
-    active = {name: weight for name, weight in weights.items() if weight != 0}
     known: set[str] = set()
-    for network in networks_of(model).values():
-        for layer in (module for module in network.modules() if isinstance(module, LoraLayer)):
-            names = set(layer.lora_A)
-            known |= names
-            layer.enable_adapters(enabled=bool(active))
-            if active:
-                layer.set_adapter([name for name in active if name in names], inference_mode=True)
-            for name in set(active) & names:
-                layer.set_scale(name, active[name])
-    if missing := sorted(set(weights) - known):
-        message = f"LoRA {missing[0]!r} has a weight but was not added; there are {sorted(known)}"
+    for key, network in networks_of(model).items():
+        for place, layer in network.named_modules():
+            if not isinstance(layer, LoraLayer):
+                continue
+            known |= set(layer.lora_A)
+            scales = {_adapter(name): weight for name, weight in weights.items() if _adapter(name) in layer.lora_A}
+            for name, groups in (blocks or {}).items():
+                if key == DENOISER and _adapter(name) in scales:
+                    scales[_adapter(name)] *= groups.get(model.block_group(place), 1.0)
+            _set_scales(layer, {name: scale for name, scale in scales.items() if scale != 0})
+    if missing := sorted(name for name in weights if _adapter(name) not in known):
+        there = sorted(name.removeprefix(_adapter("")) for name in known)
+        message = f"LoRA {missing[0]!r} has a weight but was not added; there are {there}"
         raise ValueError(message)
+
+
+def _set_scales(layer: LoraLayer, scales: Mapping[str, float]) -> None:
+    """Have a layer's adapters named in `scales` work at that strength, and no others."""
+    layer.enable_adapters(enabled=bool(scales))
+    if scales:
+        layer.set_adapter(list(scales), inference_mode=True)
+    for name, scale in scales.items():
+        layer.set_scale(name, scale)
+
+
+def _adapter(name: str) -> str:
+    """Return what a LoRA is called inside the networks: PEFT takes a bare number for the number of a block."""
+    return f"lora_{name}"
 
 
 def _inject(network: torch.nn.Module, modules: Mapping[str, LoraModule], path: Path, name: str) -> None:

@@ -17,7 +17,10 @@ from typing import Any
 
 import psutil
 
+from data_contracts.faults import InputFault
+from data_contracts.records import BaseFamily
 from data_contracts.training import TrainSettings
+from models.diffusion import family_of
 
 GIGA = 1e9
 BYTES = {"float32": 4, "bfloat16": 2}
@@ -54,13 +57,21 @@ class FamilySizes:
     text_kept: float = 0.0
 
 
-SIZES: dict[str, FamilySizes] = {
-    "StableDiffusionPipeline": FamilySizes(859.5, 123.1, 83.7, 0.42, 0.17, 0.63, kept=4.2, checkpointed=1.1),
-    "StableDiffusionXLPipeline": FamilySizes(2567.5, 817.7, 83.7, 2.66, 0.90, 0.41, kept=7.3, checkpointed=0.51),
-    "FluxPipeline": FamilySizes(11901.4, 0.0, 83.8, 1.17, 0.0, 0.0, kept=23.2, checkpointed=2.1, text_kept=0.2),
-    "QwenImagePipeline": FamilySizes(20430.4, 0.0, 126.9, 1.48, 0.0, 0.0, kept=29.2, checkpointed=2.2, text_kept=0.1),
+SIZES: dict[BaseFamily, FamilySizes] = {
+    "sd15": FamilySizes(859.5, 123.1, 83.7, 0.42, 0.17, 0.63, kept=4.2, checkpointed=1.1),
+    "sdxl": FamilySizes(2567.5, 817.7, 83.7, 2.66, 0.90, 0.41, kept=7.3, checkpointed=0.51),
+    "flux": FamilySizes(11901.4, 0.0, 83.8, 1.17, 0.0, 0.0, kept=23.2, checkpointed=2.1, text_kept=0.2),
+    "qwen_image": FamilySizes(20430.4, 0.0, 126.9, 1.48, 0.0, 0.0, kept=29.2, checkpointed=2.2, text_kept=0.1),
+    "qwen_image_edit": FamilySizes(20430.4, 0.0, 126.9, 1.48, 0.0, 0.0, kept=65.5, checkpointed=4.9, text_kept=0.1),
 }
-"""By a diffusers folder's `_class_name`. Adapters: the layers that kohya trains; for the last two, attention."""
+"""Adapters: the layers that kohya trains; for the last three, attention. What an edit keeps is of two pictures' tokens,
+and of those by which the language model is shown the one to be edited."""
+NETWORKS = {
+    "denoiser": (("unet", "transformer"), ("model.diffusion_model.",)),
+    "text_encoders": (("text_encoder", "text_encoder_2"), ("cond_stage_model.", "conditioner.")),
+    "vae": (("vae",), ("first_stage_model.",)),
+}
+"""Where weights are: folders of a diffusers folder; how their names begin in a checkpoint."""
 SD15_CHANNELS, SD15_LAYERS, SD_VAE_CHANNELS = (320, 640, 1280, 1280), 2, 128
 
 
@@ -95,22 +106,18 @@ def machine() -> Machine:
     return Machine(host, free, torch.cuda.get_device_name(), vram / GIGA, vram_free / GIGA)
 
 
-def pipeline_of(base: Path) -> str:
-    """Return the class of the pipeline in a diffusers folder; empty where there is none."""
-    return str(_read(base / "model_index.json").get("_class_name") or "")
-
-
 def training_need(base: Path, settings: TrainSettings, *, on_gpu: bool) -> Need | None:
     """Return what a training of these settings takes; None where the base's family is not known.
 
-    Weights are counted in the folder's files where they are there, so that small base models come out small.
+    Weights are counted in the base's files where they are there, so that small base models come out small.
     """
-    family = SIZES.get(pipeline_of(base))
-    if family is None:
+    try:
+        family = SIZES[family_of(base)]
+    except InputFault:
         return None
-    denoiser = _parameters(base, ("unet", "transformer")) or family.denoiser
-    encoders = family.text_encoders and (_parameters(base, ("text_encoder", "text_encoder_2")) or family.text_encoders)
-    vae = _parameters(base, ("vae",)) or family.vae
+    denoiser = _parameters(base, "denoiser") or family.denoiser
+    encoders = family.text_encoders and (_parameters(base, "text_encoders") or family.text_encoders)
+    vae = _parameters(base, "vae") or family.vae
     weights = ((denoiser + encoders) * BYTES[settings.precision] + vae * BYTES["float32"]) / 1e3
     trained = settings.rank * family.adapter * math.sqrt(denoiser / family.denoiser)
     trained += settings.conv_rank * family.conv_adapter
@@ -152,17 +159,27 @@ def _features(channels: Any, layers: Any) -> float:  # noqa: ANN401  as a networ
     )
 
 
-def _parameters(base: Path, folders: tuple[str, ...]) -> float:
-    """Return the millions of parameters in the safetensors files of folders; 0 where there are none."""
+def _parameters(base: Path, network: str) -> float:
+    """Return the millions of parameters in the safetensors files of one of NETWORKS; 0 where there are none."""
     from safetensors import safe_open  # noqa: PLC0415
 
+    folders, beginnings = NETWORKS[network]
+    files, begins = ([base], beginnings) if base.is_file() else (_files_in(base, folders), ("",))
     total = 0
-    for file in sorted(path for folder in folders for path in (base / folder).glob("*.safetensors")):
-        if ".fp16." in file.name and any(".fp16." not in other.name for other in file.parent.glob("*.safetensors")):
-            continue  # the same weights again
+    for file in files:
         with safe_open(file, framework="np") as tensors:
-            total += sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
+            names = [name for name in tensors.keys() if name.startswith(begins)]  # noqa: SIM118
+            total += sum(math.prod(tensors.get_slice(name).get_shape()) for name in names)
     return total / 1e6
+
+
+def _files_in(base: Path, folders: tuple[str, ...]) -> list[Path]:
+    """Return the safetensors files in folders of a diffusers folder, but no weights twice: `.fp16.` is a copy."""
+    found: list[Path] = []
+    for folder in folders:
+        files = sorted((base / folder).glob("*.safetensors"))
+        found += [file for file in files if ".fp16." not in file.name] or files
+    return found
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -69,7 +69,8 @@ class QwenImageEdit(QwenImage):
         Raises:
             InputFault: there is not a control picture for each prompt.
         """
-        views = [View((drawing.size,) * 2, (0, 0), drawing.size, control) for control in drawing.controls]
+        square = (drawing.size, drawing.size)
+        views = [View(square, (0, 0), square, control) for control in drawing.controls]
         side = 2 * (drawing.size // self.multiple)
         with torch.no_grad():
             told = {**self.encode_prompts(prompts, views), **self.describe(views)}

@@ -5,7 +5,7 @@ Pictures to latents, prompts to embeddings, prompts to pictures.
 
 # mypy: disable-error-code="no-untyped-call"
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from models.diffusion import family_of
 from models.diffusion.clip_text import clip_tokens
 from models.diffusion.families import (
     FROM_DISK,
+    Call,
     Conditioning,
     Drawing,
     Precision,
@@ -38,7 +39,7 @@ from models.diffusion.families import (
 )
 from models.diffusion.lora_file import SD1_KEYS, KeyFormat
 from models.diffusion.single_file import read_checkpoint
-from models.diffusion.unet_model import UNetModel
+from models.diffusion.unet_model import UNetModel, encode_against, encode_guided
 
 STATES = "states"
 
@@ -89,11 +90,10 @@ class StableDiffusion(UNetModel):
         By DPM-Solver++(2M) on Karras' sigmas. Lu et al., DPM-Solver++, 2022; Karras et al., 2022.
         """
         with torch.no_grad():
-            positive = self.encode_prompts(prompts)[STATES]
-            negative = self.encode_prompts([negative_prompt])[STATES].expand_as(positive)
+            towards, away = encode_against(self, prompts, negative_prompt)
             latents = self._pipeline()(
-                prompt_embeds=positive,
-                negative_prompt_embeds=negative,
+                prompt_embeds=towards[STATES],
+                negative_prompt_embeds=away[STATES],
                 num_inference_steps=drawing.steps,
                 guidance_scale=drawing.guidance,
                 height=drawing.size,
@@ -103,6 +103,11 @@ class StableDiffusion(UNetModel):
             ).images
             values = self.vae.decode(latents.float() / self.vae.config.scaling_factor).sample
         return to_levels(values)  # of (N, 3, H, W) in -1..1
+
+    def reading(self, prompts: Sequence[str], negative_prompt: str, drawing: Drawing) -> Callable[[Call], Call]:
+        """Return what puts these prompts, read now, into a call of the U-Net that `sample` makes for the same ones."""
+        told = encode_guided(self, prompts, negative_prompt, drawing.guidance)
+        return lambda call: {**call, "encoder_hidden_states": told[STATES]}
 
     def _pipeline(self) -> Any:  # noqa: ANN401
         solver = DPMSolverMultistepScheduler.from_config(self.scheduler.config, use_karras_sigmas=True)

@@ -2,7 +2,7 @@
 
 # mypy: disable-error-code="no-untyped-call"
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 from models.diffusion.clip_text import clip_tokens
 from models.diffusion.families import (
     FROM_DISK,
+    Call,
     Conditioning,
     Drawing,
     Precision,
@@ -31,19 +32,11 @@ from models.diffusion.families import (
     quiet,
     to_levels,
 )
-from models.diffusion.lora_file import UNET_PREFIX, KeyFormat
-from models.diffusion.sgm_keys import from_sgm, to_sgm
+from models.diffusion.lora_file import KeyFormat
+from models.diffusion.sgm_keys import SDXL_KEYS
 from models.diffusion.single_file import read_checkpoint
-from models.diffusion.unet_model import UNetModel
+from models.diffusion.unet_model import UNetModel, encode_against, encode_guided
 
-SDXL_KEYS = KeyFormat(
-    "SDXL",
-    {"unet": (UNET_PREFIX,), "text_encoder": ("lora_te1_",), "text_encoder_2": ("lora_te2_",)},
-    to_sgm,
-    from_sgm,
-    base_version="sdxl_base_v1-0",
-    architecture="stable-diffusion-xl-v1-base/lora",
-)
 _STATES, _POOLED, _TIME_IDS = "states", "pooled", "time_ids"
 _PENULTIMATE = -2
 
@@ -83,7 +76,7 @@ class StableDiffusionXL(UNetModel):
 
     def describe(self, views: Sequence[View]) -> Conditioning:
         """Return the original size, top and left of the crop, and the size seen, in pixels (N, 6). Ibid., 2.2."""
-        ids = [[*view.original, *view.crop, view.size, view.size] for view in views]
+        ids = [[*view.original, *view.crop, *view.size] for view in views]
         return {_TIME_IDS: torch.tensor(ids, dtype=torch.float32, device=self.device)}
 
     def predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, told: Conditioning) -> torch.Tensor:
@@ -98,13 +91,12 @@ class StableDiffusionXL(UNetModel):
     ) -> list[NDArray[np.uint8]]:
         """Return a picture (size, size, 3) RGB uint8 for each prompt and its seed, as Stable Diffusion 1.x does."""
         with torch.no_grad():
-            positive = self.encode_prompts(prompts)
-            negative = self.encode_prompts([negative_prompt])
+            towards, away = encode_against(self, prompts, negative_prompt)
             latents = self._pipeline()(
-                prompt_embeds=positive[_STATES],
-                pooled_prompt_embeds=positive[_POOLED],
-                negative_prompt_embeds=negative[_STATES].expand_as(positive[_STATES]),
-                negative_pooled_prompt_embeds=negative[_POOLED].expand_as(positive[_POOLED]),
+                prompt_embeds=towards[_STATES],
+                pooled_prompt_embeds=towards[_POOLED],
+                negative_prompt_embeds=away[_STATES],
+                negative_pooled_prompt_embeds=away[_POOLED],
                 num_inference_steps=drawing.steps,
                 guidance_scale=drawing.guidance,
                 height=drawing.size,
@@ -114,6 +106,16 @@ class StableDiffusionXL(UNetModel):
             ).images
             values = self.vae.decode(latents.float() / self.vae.config.scaling_factor).sample
         return to_levels(values)  # of (N, 3, H, W) in -1..1
+
+    def reading(self, prompts: Sequence[str], negative_prompt: str, drawing: Drawing) -> Callable[[Call], Call]:
+        """Return what puts these prompts, read now, into a call of the U-Net that `sample` makes for the same ones."""
+        told = encode_guided(self, prompts, negative_prompt, drawing.guidance)
+
+        def read(call: Call) -> Call:
+            added = {**call["added_cond_kwargs"], "text_embeds": told[_POOLED]}
+            return {**call, "encoder_hidden_states": told[_STATES], "added_cond_kwargs": added}
+
+        return read
 
     def _pipeline(self) -> Any:  # noqa: ANN401
         solver = DPMSolverMultistepScheduler.from_config(self.scheduler.config, use_karras_sigmas=True)

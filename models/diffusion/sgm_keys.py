@@ -7,7 +7,7 @@ attention, 2 what makes it larger.
 
 import re
 
-from models.diffusion.lora_file import Modules
+from models.diffusion.lora_file import UNET_PREFIX, KeyFormat, Modules
 
 LAYERS = 2
 _RESIDUAL = {
@@ -78,3 +78,13 @@ def _diffusers_name(name: str) -> str:
         return f"{direction}_{level}_upsamplers_0_{layer}"
     kind = "resnets" if part == "0" else "attentions"
     return f"{direction}_{level}_{kind}_{place}_{_RESIDUAL_BACK.get(layer, layer)}"
+
+
+SDXL_KEYS = KeyFormat(
+    "SDXL",
+    {"unet": (UNET_PREFIX,), "text_encoder": ("lora_te1_",), "text_encoder_2": ("lora_te2_",)},
+    to_sgm,
+    from_sgm,
+    base_version="sdxl_base_v1-0",
+    architecture="stable-diffusion-xl-v1-base/lora",
+)

@@ -11,7 +11,7 @@ from typing import Any
 
 from data_contracts.faults import InputFault
 from data_contracts.records import BaseFamily
-from models.weights import HubModel
+from models.weights import HubModel, MissingWeights
 
 _ENCODER = ("text_encoder/config.json", "tokenizer/merges.txt", "tokenizer/vocab.json")
 _FILES = (
@@ -71,6 +71,19 @@ def checkpoint_family(file: Path) -> BaseFamily:
             return family
     message = f"base model {file} is no whole checkpoint of Stable Diffusion 1.x or XL; give a diffusers folder instead"
     raise InputFault(message)
+
+
+def configuration_folder(file: Path) -> Path:
+    """Return the folder that has all but the weights of the checkpoint `file`, tokenizers among them.
+
+    Raises:
+        InputFault: it is no checkpoint of a known family, or its family's configuration is not in the hub's cache.
+    """
+    try:
+        return CONFIGURATIONS[checkpoint_family(file)].path()
+    except MissingWeights as missing:
+        message = f"base model {file} holds weights alone, and {missing}"
+        raise InputFault(message) from missing
 
 
 def read_checkpoint(pipeline: Any, file: Path, family: BaseFamily, configurations: Path | None = None) -> Any:  # noqa: ANN401

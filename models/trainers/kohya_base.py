@@ -7,13 +7,15 @@ random weights, and cannot read the tokenizer.
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 from transformers import CLIPTokenizer
 
 from data_contracts.faults import InputFault
+from models.diffusion import family_of
+from models.diffusion.clip_text import whole_tokens
 
 PREFIX = "text_model."
 TOKENIZER = "openai_clip-vit-large-patch14"  # the folder that sd-scripts look for in their cache
@@ -24,9 +26,9 @@ def prepare_base(base: Path, into: Path) -> Path:
     """Return a diffusers folder that sd-scripts read: `base` itself, or one of links to its files in `into`.
 
     Raises:
-        InputFault: it is no Stable Diffusion 1.x pipeline in safetensors.
+        InputFault: it is no diffusers folder of Stable Diffusion 1.x in safetensors.
     """
-    _require_pipeline(base)
+    _require_folder(base)
     weights = load_file(base / _WEIGHTS)
     if all(key.startswith(PREFIX) for key in weights):
         return base
@@ -57,27 +59,20 @@ def prepare_tokenizer(base: Path, cache: Path) -> None:
     (theirs / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]) + "\n", encoding="utf-8")
 
 
-def require_read_whole(tokenizer: Path, texts: Iterable[str]) -> None:
+def require_read_whole(tokenizer: Path, texts: Sequence[str]) -> None:
     """Check that sd-scripts read all of each text: they cut what is longer without a word.
 
     Raises:
         InputFault: a text has more tokens than the text encoder reads.
     """
-    reader = CLIPTokenizer.from_pretrained(tokenizer, local_files_only=True)
-    for text in texts:
-        count = len(reader(text, truncation=False).input_ids)
-        if count > reader.model_max_length:
-            message = f"{text!r} has {count} tokens, ends included; {reader.model_max_length} are read: shorten it"
-            raise InputFault(message)
+    whole_tokens(CLIPTokenizer.from_pretrained(tokenizer, local_files_only=True), texts)
 
 
-def _require_pipeline(base: Path) -> None:
-    index = base / "model_index.json"
-    kind = "no diffusers folder"
-    if index.is_file():
-        kind = json.loads(index.read_text(encoding="utf-8")).get("_class_name")
-    if kind != "StableDiffusionPipeline":
-        message = f"base model {base} is {kind}; trainer kohya knows StableDiffusionPipeline: use `trainer: native`"
+def _require_folder(base: Path) -> None:
+    family = family_of(base)
+    if family != "sd15" or base.is_file():
+        kind = f"a checkpoint of {family}" if base.is_file() else f"of the family {family}"
+        message = f"base model {base} is {kind}; trainer kohya knows diffusers folders of sd15: use `trainer: native`"
         raise InputFault(message)
     if not (base / _WEIGHTS).is_file():
         message = f"base model {base} has no {_WEIGHTS.as_posix()}: fetch its safetensors files, no pickle is read"

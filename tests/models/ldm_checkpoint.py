@@ -2,10 +2,15 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
+
+from data_contracts.records import BaseFamily
+from models.diffusion.single_file import CONFIGURATIONS
+from models.trainers.kohya_base import TOKENIZER, prepare_tokenizer
 
 Tensors = dict[str, torch.Tensor]
 RESIDUAL = {
@@ -53,6 +58,23 @@ def write_checkpoint(folder: Path, file: Path) -> Path:
         tensors |= {f"conditioner.embedders.1.model.{key}": value for key, value in _open_clip(load_file(two)).items()}
     save_file({key: value.contiguous().clone() for key, value in tensors.items()}, file)
     return file
+
+
+def write_configuration(folder: Path, cache: Path, family: BaseFamily = "sd15") -> Path:
+    """Put what `folder` has besides weights into a hub's cache, as if it were the family's own; return the cache.
+
+    transformers 5 saves a tokenizer as one file; what the family's first model was published with has two.
+    """
+    model = CONFIGURATIONS[family]
+    snapshot = cache / f"models--{model.repository.replace('/', '--')}" / "snapshots" / model.revision
+    prepare_tokenizer(folder, cache)
+    shutil.move(cache / TOKENIZER, snapshot / "tokenizer")
+    (snapshot / "tokenizer" / "special_tokens_map.json").write_text("{}")
+    for file in model.files:
+        if not file.startswith("tokenizer/"):
+            (snapshot / file).parent.mkdir(exist_ok=True)
+            shutil.copy(folder / file, snapshot / file)
+    return cache
 
 
 def _unet(key: str, layers: int, attended: set[int]) -> str:

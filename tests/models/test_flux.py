@@ -72,7 +72,7 @@ def test_training_lowers_the_loss(changes, base: Path, tmp_path: Path):
     config = TrainSettings.model_validate({**SETTINGS, "steps": 40, "learning_rate": 5e-2, **changes})
     model = load_base(base, config.precision, device="cpu")
     prepared = prepare(model, tiny_examples(tmp_path), config)
-    assert prepared.latents.shape == (2, 16, 8, 8)
+    assert prepared.latents_of([0, 1]).shape == (2, 16, 8, 8)
     trainer = Trainer(Adapter(model, config), prepared, config)
 
     def test_loss() -> float:
@@ -94,7 +94,7 @@ def test_outside_the_masks_only_what_leaves_the_base_model_counts(base: Path, tm
     with torch.no_grad():
         losses = trainer._losses(3, 0)
         drawn = draw(trainer.prepared, config, 3, trainer.objective)
-        latents, masks = trainer.prepared.latents[drawn.indices], trainer.prepared.masks[drawn.indices]
+        latents, masks = trainer.prepared.latents_of(drawn.indices), trainer.prepared.masks_of(drawn.indices)
         noisy = trainer.objective.disturb(latents, drawn.noise, drawn.timesteps)
         velocity = model.predict(noisy, drawn.timesteps, trainer._told(drawn))
     errors = (velocity - (drawn.noise - latents)).square().mean(dim=1, keepdim=True)

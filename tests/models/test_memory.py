@@ -4,14 +4,19 @@ import json
 import math
 import weakref
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data_contracts.records import BaseFamily
 from data_contracts.training import TrainSettings
+from models.diffusion import PIPELINES
 from models.diffusion.lite_base import FOLDER
-from models.diffusion.memory import FLOAT32_ACTIVATIONS, SIZES, machine, pipeline_of, training_need
+from models.diffusion.memory import FLOAT32_ACTIVATIONS, SIZES, machine, training_need
+from tests.models.ldm_checkpoint import write_checkpoint
+from tests.random_base import make_random_base
 
 SD15 = "StableDiffusionPipeline"
 SD15_UNET = {"cross_attention_dim": 768, "block_out_channels": (320, 640, 1280, 1280), "attention_head_dim": 8}
@@ -41,7 +46,8 @@ def test_sd15_comes_out_at_the_fields_figures(base_of):
 
 
 def test_larger_families_take_more(base_of):
-    bases = [base_of(name) for name in SIZES]
+    assert set(SIZES) == set(get_args(BaseFamily))
+    bases = [base_of(name) for name in PIPELINES]
     sizes = [needed(base, resolution=1024, rank=16, gradient_checkpointing=True) for base in bases]
     assert sizes == sorted(sizes)
     assert 12 < sizes[1] < 18  # SDXL, bfloat16: known to fit 16 GB tightly
@@ -51,9 +57,18 @@ def test_larger_families_take_more(base_of):
 def test_what_is_no_known_pipeline_has_no_estimate(base_of, tmp_path):
     assert training_need(base_of("OtherPipeline"), TrainSettings(), on_gpu=True) is None
     assert training_need(tmp_path, TrainSettings(), on_gpu=True) is None
-    assert pipeline_of(tmp_path) == ""
-    (tmp_path / "model_index.json").write_text("[]")
-    assert pipeline_of(tmp_path) == ""
+    (tmp_path / "lora.safetensors").write_bytes(b"")
+    assert training_need(tmp_path / "lora.safetensors", TrainSettings(), on_gpu=True) is None
+
+
+def test_a_checkpoint_is_counted_as_its_folder_is(tmp_path):
+    folder = make_random_base(tmp_path / "base")
+    file = write_checkpoint(folder, tmp_path / "base.fp16.safetensors")
+    (tmp_path / "another.safetensors").write_bytes(b"")
+    # At 8 pixels there is next to nothing but weights; a checkpoint's networks are taken for as wide as SD 1.5's.
+    values = {"resolution": 64, "rank": 1, "text_encoder_learning_rate": 0.0, "batch": 1}
+    counted = [needed(base, on_gpu=False, precision="float32", **values) for base in (folder, file)]
+    assert counted[0] <= counted[1] < counted[0] + 0.1 < 1
 
 
 def test_a_small_base_is_counted_by_its_files():
@@ -90,7 +105,7 @@ def test_this_machine_has_memory():
 def test_activations_are_as_counted_without_data(checkpointing):
     """The constants of SD 1.5, counted anew: every allocation and release of a step at 256 pixels."""
     peak = counted_step(SD15_UNET, side=32, checkpointing=checkpointing)
-    family = SIZES[SD15]
+    family = SIZES["sd15"]
     each = family.checkpointed if checkpointing else family.kept
     assert 0.9 < each * 256**2 / 1e6 * FLOAT32_ACTIVATIONS / peak < 1.4
 

@@ -65,7 +65,7 @@ def run(base: Path, tmp_path_factory) -> Path:
 
 
 def views(*controls: np.ndarray) -> list[View]:
-    return [View((64, 64), (0, 0), 64, control) for control in controls]
+    return [View((64, 64), (0, 0), (64, 64), control) for control in controls]
 
 
 def test_a_run_learns_and_its_file_says_so(run: Path, base: Path):

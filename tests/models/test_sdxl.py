@@ -90,7 +90,7 @@ def test_our_pictures_are_those_of_diffusers(base: Path):
 
 def test_the_network_is_told_what_part_of_which_picture_it_sees(base: Path):
     model = sdxl.load(base, device="cpu")
-    told = model.describe([View((80, 100), (0, 8), 64)])
+    told = model.describe([View((80, 100), (0, 8), (64, 64))])
     assert told["time_ids"].tolist() == [[80, 100, 0, 8, 64, 64]]
 
 
@@ -142,7 +142,7 @@ def test_names_go_there_and_back(side: str, level: int, place: int, layer: str):
 def denoised(model: sdxl.StableDiffusionXL) -> torch.Tensor:
     noisy = torch.randn((1, 4, 8, 8), generator=torch.Generator().manual_seed(7))
     with torch.no_grad():
-        told = {**model.encode_prompts(["luca running"]), **model.describe([View((64, 64), (0, 0), 64)])}
+        told = {**model.encode_prompts(["luca running"]), **model.describe([View((64, 64), (0, 0), (64, 64))])}
         return model.predict(noisy, torch.tensor([500]), told)
 
 

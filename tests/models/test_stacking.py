@@ -1,0 +1,230 @@
+"""Stacks of LoRAs that are summed, take turns or each predict alone: the formulas, on tiny models of every family."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DPMSolverMultistepScheduler, UNet2DConditionModel
+from peft.tuners.lora import LoraLayer
+from pydantic import ValidationError
+
+from data_contracts.faults import InputFault
+from data_contracts.generation import GenerateRequest, Variant
+from models.diffusion import load_base
+from models.diffusion.families import Drawing, View, networks_of, to_levels
+from models.diffusion.generate import generate
+from models.diffusion.lora_file import AdapterSize, LoraModule, LoraWeights, save_kohya
+from models.diffusion.lora_stack import adapter_parameters, add_lora, set_lora_weights
+from models.diffusion.stacking import Batch, sample_stacked
+from models.pictures import read_rgb
+from tests.models.family_runs import add_random_adapter, save_adapter
+from tests.random_base import make_random_base
+from tests.random_flux import make_random_flux
+from tests.random_qwen_image import make_random_qwen_image, make_random_qwen_image_edit
+from tests.random_sdxl import make_random_sdxl
+
+MAKERS = {
+    "sd15": make_random_base,
+    "sdxl": make_random_sdxl,
+    "flux": make_random_flux,
+    "qwen_image": make_random_qwen_image,
+    "qwen_image_edit": make_random_qwen_image_edit,
+}
+BATCH = Batch(["luca running", "luca"], "", [1, 2])
+STEPS, GUIDANCE = 3, 4.0
+
+
+@pytest.fixture(scope="module", params=MAKERS)
+def family(request, tmp_path_factory):
+    """A base model with the LoRAs a, b, and c, which is a again; the text encoders' too, where there are any."""
+    folder = tmp_path_factory.mktemp(request.param)
+    base = MAKERS[request.param](folder / "base")
+    size, model = AdapterSize(2, 2.0), load_base(base, device="cpu")
+    add_random_adapter(model, size)
+    one = save_adapter(model, size, folder / "one.safetensors")
+    for network in networks_of(model).values():
+        for parameter in adapter_parameters(network, "trained").values():
+            torch.nn.init.normal_(parameter, std=0.3)
+    two = save_adapter(model, size, folder / "two.safetensors")
+    model = load_base(base, device="cpu")
+    for name, path in {"a": one, "b": two, "c": one}.items():
+        add_lora(model, path, name)
+    return model
+
+
+def drawing(model) -> Drawing:
+    controls = tuple(np.full((64, 64, 3), 90 * n, np.uint8) for n in range(2)) if model.edits else ()
+    return Drawing(STEPS, GUIDANCE, 64, controls)
+
+
+def drawn(model, weights: dict[str, float], method: str = "linear", **more) -> np.ndarray:
+    variant = Variant(name="v", weights=weights, method=method, **more)
+    return np.stack(sample_stacked(model, variant, BATCH, drawing(model)))
+
+
+def test_a_linear_stack_is_what_the_family_samples(family):
+    set_lora_weights(family, {"a": 0.5, "b": 0.8})
+    plain = family.sample(BATCH.prompts, BATCH.negative_prompt, BATCH.seeds, drawing(family))
+    assert np.array_equal(drawn(family, {"a": 0.5, "b": 0.8}), np.stack(plain))
+
+
+def test_one_lora_is_the_same_whatever_the_method(family):
+    alone = drawn(family, {"a": 0.7})
+    assert not np.array_equal(alone, drawn(family, {}))
+    for method in ("switch", "composite"):
+        assert np.array_equal(drawn(family, {"a": 0.7, "b": 0.0}, method), alone)
+        assert np.array_equal(drawn(family, {"a": 0.7, "c": 0.7}, method), alone)  # its own double beside it
+
+
+def test_methods_differ_from_the_sum_and_leave_nothing_behind(family):
+    stack = {"a": 1.0, "b": 1.0}
+    pictures = {method: drawn(family, stack, method) for method in ("linear", "switch", "composite")}
+    assert len({each.tobytes() for each in pictures.values()}) == 3
+    assert np.array_equal(drawn(family, stack, "switch"), pictures["switch"])
+    assert np.array_equal(drawn(family, stack), pictures["linear"])
+    assert "forward" not in vars(family.denoiser)
+
+
+@pytest.mark.parametrize("family", ["sd15", "flux", "qwen_image"], indirect=True)
+def test_turns_last_as_long_as_they_are_told(family):
+    stack = {"a": 1.0, "b": 1.0}
+    assert np.array_equal(drawn(family, stack, "switch", switch_every=STEPS), drawn(family, {"a": 1.0}))
+    first, half = (drawn(family, stack, "switch", switch_every=n) for n in (1, 2))
+    assert not np.array_equal(first, half)
+    other_way = drawn(family, dict(reversed(stack.items())), "switch", switch_every=STEPS)
+    assert np.array_equal(other_way, drawn(family, {"b": 1.0}))
+
+
+def by_hand(model, weights: dict[str, float], turns: list[list[str]]) -> np.ndarray:
+    """Draw by the paper's formulas, step by step: `turns` says whose guidance is averaged at each step."""
+    solver = DPMSolverMultistepScheduler.from_config(model.scheduler.config, use_karras_sigmas=True)
+    solver.set_timesteps(STEPS)
+    noise = [torch.randn((1, 4, 8, 8), generator=torch.Generator().manual_seed(seed)) for seed in BATCH.seeds]
+    latents = torch.cat(noise) * solver.init_noise_sigma
+    views = model.describe([View((64, 64), (0, 0), (64, 64))] * 2)
+    with torch.no_grad():
+        for time, names in zip(solver.timesteps, turns, strict=True):
+            guidance = torch.zeros_like(latents)
+            for name in names:
+                set_lora_weights(model, {name: weights[name]})
+                told = {**model.encode_prompts(BATCH.prompts), **views}
+                against = {**model.encode_prompts([BATCH.negative_prompt] * 2), **views}
+                seen = solver.scale_model_input(latents, time)
+                away = model.predict(seen, time, against)
+                guidance += (away + GUIDANCE * (model.predict(seen, time, told) - away)) / len(names)
+            latents = solver.step(guidance, time, latents).prev_sample
+        values = model.vae.decode(latents / model.vae.config.scaling_factor).sample
+    return np.stack(to_levels(values))
+
+
+@pytest.mark.parametrize("family", ["sd15", "sdxl"], indirect=True)
+def test_the_paper_s_formulas(family):
+    stack = {"a": 0.9, "b": 0.6}
+    in_turn = by_hand(family, stack, [["a"], ["b"], ["a"]])
+    together = by_hand(family, stack, [["a", "b"]] * STEPS)
+    assert np.abs(in_turn.astype(int) - together).max() > 10
+    assert np.abs(drawn(family, stack, "switch").astype(int) - in_turn).max() <= 2
+    assert np.abs(drawn(family, stack, "composite").astype(int) - together).max() <= 2
+
+
+@pytest.mark.parametrize("family", ["sd15", "qwen_image"], indirect=True)
+@pytest.mark.parametrize("method", ["switch", "composite"])
+def test_a_picture_of_a_batch_is_the_one_drawn_alone(family, method: str):
+    variant = Variant(name="v", weights={"a": 1.0, "b": 1.0}, method=method)
+    whole = sample_stacked(family, variant, BATCH, drawing(family))
+    alone = sample_stacked(family, variant, Batch(["luca"], "", [2]), drawing(family))
+    assert np.abs(whole[1].astype(int) - alone[0]).max() <= 2
+    assert np.abs(whole[0].astype(int) - alone[0]).max() > 10
+
+
+def scales(model, name: str) -> dict[str, float]:
+    """Return how strongly a LoRA works in each layer of the denoiser; layers where it is off are left out."""
+    layers = ((place, layer) for place, layer in model.denoiser.named_modules() if isinstance(layer, LoraLayer))
+    on = {p: layer for p, layer in layers if not layer.disable_adapters and f"lora_{name}" in layer.active_adapters}
+    return {place: layer.scaling[f"lora_{name}"] for place, layer in on.items()}
+
+
+@pytest.mark.parametrize("family", ["sd15"], indirect=True)
+def test_inner_and_outer_blocks_have_weights_of_their_own(family):
+    set_lora_weights(family, {"a": 0.5, "b": 1.0}, {"a": {"inner": 2.0, "outer": 0.0}})
+    inner = scales(family, "a")
+    assert set(inner.values()) == {1.0}
+    assert set(scales(family, "b").values()) == {1.0}
+    assert set(inner) < set(scales(family, "b"))
+    assert all(family.block_group(place) == "inner" for place in inner)
+    assert any(place.startswith("mid_block") for place in inner)
+    assert not any(place.startswith("down_blocks.0") for place in inner)
+    whole = drawn(family, {"a": 1.0, "b": 0.5})
+    assert np.array_equal(drawn(family, {"a": 1.0, "b": 0.5}, blocks={"a": {"inner": 1.0}}), whole)
+    parts = [drawn(family, {"a": 1.0}, blocks={"a": {group: 0.0}}) for group in ("inner", "outer")]
+    assert not np.array_equal(*parts)
+    off = drawn(family, {"a": 1.0}, "switch", blocks={"a": {"outer": 0.0}})
+    assert np.array_equal(off, parts[1])
+
+
+@pytest.mark.parametrize("family", ["sd15"], indirect=True)
+def test_inner_are_the_lower_resolutions_of_the_real_networks(family):
+    kinds = {"down_block_types": ["DownBlock2D"] * 3, "up_block_types": ["UpBlock2D"] * 3}
+    with torch.device("meta"):
+        sd15 = replace(family, unet=UNet2DConditionModel())  # the defaults are SD 1.5's
+        sdxl = replace(family, unet=UNet2DConditionModel(block_out_channels=(320, 640, 1280), **kinds))
+    down, up = ("down_blocks.{}.resnets.0.conv1", "up_blocks.{}.resnets.0.conv1")
+    assert [sd15.block_group(down.format(n)) for n in range(4)] == ["outer", "outer", "inner", "inner"]
+    assert [sd15.block_group(up.format(n)) for n in range(4)] == ["inner", "inner", "outer", "outer"]
+    assert [sdxl.block_group(up.format(n)) for n in range(3)] == ["inner", "outer", "outer"]
+    assert (sdxl.block_group("mid_block.resnets.0.conv1"), sdxl.block_group("conv_in")) == ("inner", "outer")
+    layers = [name for name, module in sd15.unet.named_modules() if isinstance(module, torch.nn.Conv2d)]
+    assert {sd15.block_group(name) for name in layers} == {"inner", "outer"}
+
+
+@pytest.mark.parametrize("family", ["flux", "qwen_image", "qwen_image_edit"], indirect=True)
+def test_transformers_have_no_such_blocks(family):
+    with pytest.raises(InputFault, match="is in no inner or outer block"):
+        drawn(family, {"a": 1.0}, blocks={"a": {"inner": 0.5}})
+
+
+def test_variants_that_make_no_sense_are_refused():
+    with pytest.raises(ValidationError, match="switch needs a LoRA whose weight is not 0"):
+        Variant(name="v", weights={"a": 0.0}, method="switch")
+    with pytest.raises(ValidationError, match="weighs blocks of 'b', which has no weight"):
+        Variant(name="v", weights={"a": 1.0}, blocks={"b": {"inner": 1.0}})
+    with pytest.raises(ValidationError, match="'linear', 'switch' or 'composite'"):
+        Variant(name="v", weights={"a": 1.0}, method="sum")
+
+
+def test_a_request_names_the_method_of_each_variant(tmp_path: Path):
+    base = make_random_base(tmp_path / "base")
+    shapes = ((2, 48), (48, 2))
+    for name in "12":  # names that PEFT alone would take for numbers of blocks
+        down, up = (torch.randn(shape, generator=torch.Generator().manual_seed(int(name))) for shape in shapes)
+        modules = {"mid_block_attentions_0_transformer_blocks_0_attn1_to_v": LoraModule(down, up, 2.0)}
+        save_kohya(tmp_path / f"{name}.safetensors", LoraWeights(modules, {}, {}))
+    stack = {"1": 1.0, "2": 1.0}
+    request = GenerateRequest.model_validate(
+        {
+            "base": base,
+            "loras": [{"name": name, "path": tmp_path / f"{name}.safetensors"} for name in stack],
+            "variants": [
+                {"name": "first", "weights": {"1": 1.0}},
+                {"name": "sum", "weights": stack},
+                {"name": "turns", "weights": stack, "method": "switch"},
+                {"name": "long turns", "weights": stack, "method": "switch", "switch_every": 9},
+                {"name": "mean", "weights": stack, "method": "composite"},
+            ],
+            "prompts": ["luca"],
+            "seeds": [1],
+            "steps": 3,
+            "size": 64,
+            "output": tmp_path / "pictures",
+            "threads": 1,
+        }
+    )
+    (tmp_path / "request.json").write_text(request.model_dump_json())
+    assert list(json.loads(request.model_dump_json())["variants"][1]["weights"]) == ["1", "2"]
+    generate(tmp_path / "request.json")
+    seen = {path.name.split("-")[0]: read_rgb(path).tobytes() for path in (tmp_path / "pictures").iterdir()}
+    assert seen["first"] == seen["long_turns"]
+    assert len(set(seen.values())) == 4
