@@ -3,8 +3,10 @@
 import json
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from data_contracts.exports import ExportItem, ExportSettings
 from data_contracts.faults import InputFault, StageFault
@@ -31,6 +33,21 @@ def export_dataset(to: str, items: Sequence[ExportItem], folder: Path, settings:
         message = f"{settings.name} has no picture to train on, so there is nothing to export"
         raise InputFault(message)
     folder = folder.resolve()
+    with replaced(folder, {"format": to, "items": len(items)}) as beside:
+        layout = FORMATS.load(to)
+        layout.write(items, beside, settings)
+        check_same(items, layout.read(beside))
+    return folder
+
+
+@contextmanager
+def replaced(folder: Path, described: Mapping[str, Any]) -> Iterator[Path]:
+    """Give an empty folder, but for its marker, that takes the place of `folder`, should all go well.
+
+    Raises:
+        InputFault: the folder holds something else than an export.
+    """
+    folder = folder.resolve()
     beside, old = (folder.with_name(folder.name + ending) for ending in (".part", ".old"))
     for place in (folder, beside, old):
         refuse_foreign(place)
@@ -38,10 +55,8 @@ def export_dataset(to: str, items: Sequence[ExportItem], folder: Path, settings:
         shutil.rmtree(place, ignore_errors=True)
     beside.mkdir(parents=True)
     try:
-        write_text(beside / MARKER, json.dumps({"made_by": "reel2lora", "format": to, "items": len(items)}) + "\n")
-        layout = FORMATS.load(to)
-        layout.write(items, beside, settings)
-        check_same(items, layout.read(beside))
+        write_text(beside / MARKER, json.dumps({"made_by": "reel2lora", **described}) + "\n")
+        yield beside
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
@@ -49,7 +64,6 @@ def export_dataset(to: str, items: Sequence[ExportItem], folder: Path, settings:
         folder.rename(old)
     beside.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
-    return folder
 
 
 def read_export(folder: Path) -> tuple[ExportItem, ...]:

@@ -1,0 +1,106 @@
+"""What goes out when finished LoRAs are exported: the files, how strong to use them, and what is known of them."""
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from data_contracts.lora_stages import ComposeLorasConfig
+from data_contracts.records import BaseFamily, Example
+from data_contracts.results import LoraFile
+from models.diffusion.lite_base import FOLDER as LITE_BASE
+from models.exports.lora_header import read_metadata
+
+LITE_NAME = "reel2lora-lite"
+"""What others may call the base model that comes with reel2lora, in a folder of no telling name."""
+
+
+@dataclass(frozen=True)
+class ReleasedLora:
+    """One LoRA of a release.
+
+    file: where its weights lie. weight: how strongly it is best used. examples: what it learnt from, and what was held
+    out, where that is still known. preview: a PNG of what it draws.
+    """
+
+    lora: LoraFile
+    file: Path
+    weight: float
+    examples: Sequence[Example] = ()
+    preview: Path | None = None
+
+    @property
+    def name(self) -> str:
+        """What its file is called, without ending."""
+        return self.lora.name
+
+    @cached_property
+    def metadata(self) -> dict[str, str]:
+        """What its file says of itself."""
+        return read_metadata(self.file.read_bytes())
+
+    @property
+    def base(self) -> str:
+        """What the base model that it was trained for is called; empty where its file does not say."""
+        name = self.metadata.get("ss_sd_model_name", "")
+        return LITE_NAME if name == LITE_BASE.name else name
+
+    @property
+    def films(self) -> list[str]:
+        """The films that it learnt from."""
+        films: list[str] = json.loads(self.metadata.get("reel2lora.films", "[]"))
+        return films
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The settings that it was trained with, by their names in a project file."""
+        settings: dict[str, Any] = json.loads(self.metadata.get("reel2lora.settings", "{}"))
+        return settings
+
+    @property
+    def learnt(self) -> list[Example]:
+        """The pictures that it was trained on."""
+        return [example for example in self.examples if example.split == "train"]
+
+
+@dataclass(frozen=True)
+class Release:
+    """LoRAs of one family that go out together.
+
+    name: of the project, or of the one LoRA. prompt: the triggers of all. sampling: how to draw, the stack's settings.
+    rank: of the merged stack; None: that of all together, up to a limit.
+    """
+
+    name: str
+    loras: tuple[ReleasedLora, ...]
+    prompt: str
+    sampling: ComposeLorasConfig
+    rank: int | None = None
+
+    @property
+    def family(self) -> BaseFamily:
+        """The family of base models that they are for."""
+        return self.loras[0].lora.family
+
+    @property
+    def base(self) -> str:
+        """What the base model is called."""
+        return self.loras[0].base or self.family
+
+    @property
+    def predicts_velocity(self) -> bool:
+        """Whether the base model is a U-Net that says the velocity, which its file alone does not tell programs."""
+        return self.loras[0].metadata.get("modelspec.prediction_type") == "v"
+
+    @property
+    def merged_name(self) -> str:
+        """What the file with all of them is called, without ending."""
+        return f"{self.name}-stack"
+
+
+def plain_prompt(text: str, emphasis: str = "()") -> str:
+    r"""Return a prompt in which what a program reads as emphasis stands for itself: `\(` for `(`."""
+    return re.sub(f"([{re.escape(emphasis)}])", r"\\\1", text)
