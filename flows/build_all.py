@@ -11,7 +11,7 @@ from flows.film_facts import see_cast, see_scenery
 from flows.lora_steps import make_lora
 from flows.preflight import preflight
 from flows.reported_run import reported_run
-from tasks.compose_loras import compose_loras
+from flows.stack_loras import stack_loras
 
 
 def named_by_project() -> str:
@@ -38,5 +38,5 @@ def build_all(config: Path, changes: dict[str, str] | None = None) -> Path:
         with_cast = any(plan.type != "background" for plan in project.loras.values())
         cast = see_cast(project, scenery) if with_cast else None
         loras = tuple(make_lora(project, name, base, scenery, cast) for name in project.loras)
-        compose_loras(project.workspace, loras, base, project.compose_loras)
+        stack_loras(project, loras, base)
     return report.path

@@ -19,14 +19,15 @@ from flows.base_model import base_model
 from flows.film_facts import Cast, Scenery, see_cast, see_scenery
 from flows.lora_steps import make_lora
 from flows.preflight import somebody
+from flows.stack_loras import stack_loras
 from models.shots.film import film_facts
 from tasks.caption_crops import is_large_enough
-from tasks.compose_loras import compose_loras
 from tasks.run_record import recorded_run
 
 SECONDS = 6.0
 FOLDER = "dry-run"
 PICTURES = 8
+SEARCH_SEED = 2  # another than the test's
 console = Console()
 
 
@@ -66,7 +67,7 @@ def run_small(project: Project, loras: list[str]) -> dict[str, str]:
         seen = as_if_shown(project.loras[name], scenery, cast)
         made.append(make_lora(project, name, base, *seen))
     if made:
-        compose_loras(project.workspace, tuple(made), base, project.compose_loras)
+        stack_loras(project, tuple(made), base)
     return idle
 
 
@@ -88,6 +89,9 @@ def made_small(project: Project) -> Project:
         "identify_characters": project.identify_characters.model_copy(update=few),
         "cluster_poses": project.cluster_poses.model_copy(update=few),
         "loras": {name: plan_made_small(plan) for name, plan in project.loras.items()},
+        "search_weights": project.search_weights.model_copy(
+            update={"trials": min(1, project.search_weights.trials), "seeds": (SEARCH_SEED,), "steps": 1}
+        ),
         "compose_loras": project.compose_loras.model_copy(update={"seeds": (1,), "steps": 1}),
     }
     return project.model_copy(update=changed)

@@ -1,38 +1,53 @@
-"""The composition test: all LoRAs stacked, each alone, all but one, and none, from the same seeds."""
+"""The composition test: all LoRAs stacked, each alone, all but one, and none, from the same seeds.
+
+Where a search recommends weights, they are what is stacked, and the configured ones are drawn beside them, from seeds
+that the search has not seen. What it all comes to is written beside the rows: `composition.json`, the same in words and
+tables as `composition.md`, and as a figure.
+"""
 
 from collections.abc import Iterator, Sequence
-from itertools import product
+from itertools import combinations, product
 from pathlib import Path
 
+from data_contracts.composition import ALL, BASE, GIVEN, only, pair, without
 from data_contracts.dataset import Dataset
 from data_contracts.generation import Variant
 from data_contracts.lora_stages import ComposeLorasConfig
 from data_contracts.records import LoraType, Rejected
-from data_contracts.results import LoraFile, LoraWeight, StackPicture
+from data_contracts.results import LoraFile, LoraWeight, StackPicture, WeightTrial
+from models.diffusion.shared_directions import shared_directions
 from models.sheets import composition_sheet
+from tasks.composition_summary import composition_of, write_composition
 from tasks.pictures_job import change, findings_of, generate, keep_generated
 from tasks.stage import stage
 
-BASE = "base"
 ORDER: tuple[LoraType, ...] = ("character", "pose", "expression", "background")
 
 
-@stage(StackPicture, version=2, sheet=composition_sheet)
+@stage(StackPicture, version=3, sheet=composition_sheet)
 def compose_loras(
-    out: Path, loras: tuple[Dataset[LoraFile], ...], base: Path, config: ComposeLorasConfig
+    out: Path,
+    loras: tuple[Dataset[LoraFile], ...],
+    base: Path,
+    config: ComposeLorasConfig,
+    search: Dataset[WeightTrial] | str = "",
 ) -> Iterator[StackPicture | Rejected]:
-    """Yield a picture for each seed and each set of weights, the prompt the same throughout."""
+    """Yield a picture for each seed and each set of weights, the prompt the same throughout.
+
+    search: the weights that were tried, one of them recommended, or why none were.
+    """
     members = [lora for each in loras for lora in each]
-    stack = {lora.name: config.weights.get(lora.type, 1.0) for lora in members}
     prompt = stacked_prompt(members, config.prefix, config.suffix)
-    variants = variants_of(stack)
+    given = {lora.name: config.weights.get(lora.type, 1.0) for lora in members}
+    variants = variants_of(given, recommended_weights(search) or given, pairs=config.pairs)
     generate(out.parent / "job", base, loras, variants, (prompt,), config, config.negative_prompt)
     cells = list(product(config.seeds, variants))
     kept = [keep_generated(out, variant.name, 0, seed) for seed, variant in cells]
     findings = findings_of(config.judge, members, [picture for _, picture in kept])
+    rows = []
     for (seed, variant), (name, picture), found in zip(cells, kept, findings, strict=True):
         _, plain = keep_generated(out, BASE, 0, seed)
-        yield StackPicture(
+        row = StackPicture(
             id=f"{seed}:{variant.name}",
             variant=variant.name,
             weights=tuple(LoraWeight(lora=each, weight=value) for each, value in variant.weights.items()),
@@ -42,6 +57,16 @@ def compose_loras(
             findings=found,
             changed=change(picture, plain),
         )
+        rows.append(row)
+    files = {lora.name: (lora.family, each.path(lora.weights)) for each in loras for lora in each}
+    write_composition(out.parent, composition_of(rows, given, shared_directions(files), search))
+    yield from rows
+
+
+def recommended_weights(search: Dataset[WeightTrial] | str) -> dict[str, float]:
+    """Return the weights that a search recommends; none without a search."""
+    trials = () if isinstance(search, str) else search.rows
+    return {each.lora: each.weight for trial in trials if trial.recommended for each in trial.weights}
 
 
 def stacked_prompt(members: Sequence[LoraFile], prefix: str, suffix: str = "") -> str:
@@ -51,13 +76,19 @@ def stacked_prompt(members: Sequence[LoraFile], prefix: str, suffix: str = "") -
     return ", ".join(filter(None, [prefix, *words, suffix]))
 
 
-def variants_of(stack: dict[str, float]) -> tuple[Variant, ...]:
-    """Return none, each alone, all, and, from three members on, all but one; alone means at full strength."""
-    alone = [Variant(name=f"only {name}", weights={name: 1.0}) for name in stack]
-    everything = [Variant(name="all", weights=stack)] if len(stack) > 1 else []
-    without = [
-        Variant(name=f"without {left_out}", weights={name: w for name, w in stack.items() if name != left_out})
-        for left_out in stack
-        if len(stack) > 2  # noqa: PLR2004
-    ]
-    return (Variant(name=BASE), *alone, *everything, *without)
+def variants_of(given: dict[str, float], stack: dict[str, float], *, pairs: bool = False) -> tuple[Variant, ...]:
+    """Return none, each alone, all, and all but one; alone, and in pairs, means at full strength.
+
+    Args:
+        given: the configured weights, drawn as well where the stack's are others.
+        stack: weights of all, and of all but one.
+        pairs: whether every two are drawn.
+    """
+    sets: dict[str, dict[str, float]] = {BASE: {}} | {only(name): {name: 1.0} for name in stack}
+    if len(stack) > 1:
+        sets |= {GIVEN: given} if given != stack else {}
+        sets |= {ALL: stack}
+        sets |= {without(out): {name: w for name, w in stack.items() if name != out} for out in stack}
+    if pairs:
+        sets |= {pair(a, b): {a: 1.0, b: 1.0} for a, b in combinations(stack, 2)}
+    return tuple(Variant(name=name, weights=weights) for name, weights in sets.items())

@@ -14,9 +14,13 @@ SMALL = {
     **{f"loras.{name}.train.warmup_steps": "1" for name in ("luca", "portorosso", "running", "happy")},
     **{f"loras.{name}.train.checkpoint_every": "2" for name in ("luca", "portorosso", "running", "happy")},
     **{f"loras.{name}.train.sample_every": "6" for name in ("luca", "portorosso", "running", "happy")},
+    **{f"loras.{name}.train.validate_pictures": "1" for name in ("luca", "portorosso", "running", "happy")},
     **{f"loras.{name}.train.sample_steps": "2" for name in ("luca", "portorosso", "running", "happy")},
     **{f"loras.{name}.evaluate.steps": "2" for name in ("luca", "portorosso", "running", "happy")},
     **{f"loras.{name}.evaluate.seeds": "[1]" for name in ("luca", "portorosso", "running", "happy")},
+    "search_weights.trials": "2",
+    "search_weights.seeds": "1",
+    "search_weights.steps": "2",
     "compose_loras.steps": "2",
     "compose_loras.seeds": "[1, 2]",
 }
@@ -30,10 +34,11 @@ def small_project(workspace: Path) -> dict[str, str]:
 def tiny_project(workspace: Path) -> dict[str, str]:
     """Return the changes that leave two shots, two LoRAs and every stage: what is killed again and again."""
     few = {key: value for key, value in small_project(workspace).items() if not key.startswith("loras.")}
-    train = "{steps: 6, warmup_steps: 1, checkpoint_every: 2, sample_every: 6, sample_steps: 2}"
+    train = "{steps: 6, warmup_steps: 1, checkpoint_every: 2, sample_every: 6, sample_steps: 2, validate_pictures: 1}"
     rest = f"train: {train}, evaluate: {{steps: 2, seeds: [1]}}"
     return {
         **few,
+        "search_weights.trials": "0",
         "films": "[{path: samples/harbour/harbour.mp4, from_frame: 168, to_frame: 300}]",
         "loras": f"{{luca: {{type: character, {rest}}}, portorosso: {{type: background, {rest}}}}}",
     }

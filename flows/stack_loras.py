@@ -1,0 +1,22 @@
+"""The LoRAs of a project stacked: the search for their weights, where it can be made, and the composition test."""
+
+from pathlib import Path
+
+from data_contracts.dataset import Dataset
+from data_contracts.project import Project
+from data_contracts.results import LoraFile, StackPicture
+from tasks.compose_loras import compose_loras, stacked_prompt
+from tasks.search_weights import objection, search_weights
+
+
+def stack_loras(project: Project, loras: tuple[Dataset[LoraFile], ...], base: Path) -> Dataset[StackPicture]:
+    """Search for stacking weights and test the best ones; without a judge that knows the LoRAs, the configured ones."""
+    given, config = project.compose_loras, project.search_weights
+    members = [lora for each in loras for lora in each]
+    if why_not := objection(members, given, config):
+        return compose_loras(project.workspace, loras, base, given, why_not)
+    prompt = stacked_prompt(members, given.prefix, given.suffix)
+    # what only the test draws is left out, so that other seeds of the test do not search again
+    sampling = given.model_copy(update={"seeds": config.seeds, "steps": config.steps, "pairs": False})
+    trials = search_weights(project.workspace, loras, base, prompt, sampling, config)
+    return compose_loras(project.workspace, loras, base, given, trials)

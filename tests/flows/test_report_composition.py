@@ -1,0 +1,98 @@
+"""The composition test in the report: its figure and verdicts, and the recommended weights or why there are none."""
+
+import pytest
+
+from data_contracts.composition import Composition
+from data_contracts.dataset import Dataset
+from data_contracts.results import LoraWeight, WeightTrial
+from flows.report import write_report
+from models.sheets.composition import in_words, interference_figure, shade
+from models.sheets.drawing import BLUE, FAINT, ORANGE
+from tasks.composition_summary import composition_of, write_composition
+from tests.flows.report_run import Workspace
+from tests.flows.test_report import Page
+from tests.models.sheet_rows import stack_rows
+
+NAMES = ("luca", "run", "happy")
+GIVEN = {"luca": 1.0, "run": 0.8, "happy": 0.6}
+
+
+def trials(folder) -> Dataset[WeightTrial]:
+    def trial(number: int, weight: float, scores: tuple[float, ...]) -> WeightTrial:
+        return WeightTrial(
+            id=f"trial:{number:03}", origin="proposed", weights=tuple(LoraWeight(lora=n, weight=weight) for n in NAMES),
+            seeds=(11, 12), scores=scores, score=sum(scores) / 2, found=(1.0,) * 3, best_in=float(number),
+            recommended=bool(number),
+        )  # fmt: skip
+
+    return Dataset(WeightTrial, folder, [trial(0, 0.7, (0.1, 0.2)), trial(1, 0.9, (0.3, 0.4))])
+
+
+def composition(folder, *, judged=True, search: Dataset[WeightTrial] | str = "") -> Composition:
+    rows = stack_rows(folder / "rows", NAMES, tuple(range(1, 9)), judged=judged).rows
+    given = [
+        row.model_copy(update={"id": f"{row.id}:given", "variant": "given"}) for row in rows if row.variant == "base"
+    ]
+    return composition_of([*rows, *(given if not isinstance(search, str) else ())], GIVEN, {}, search)
+
+
+def report_of(folder, numbers: Composition) -> Page:
+    workspace = Workspace(folder / "work")
+    use = workspace.finish("compose_loras", stack_rows(folder / "rows", NAMES, (1, 2), judged=True))
+    write_composition(workspace.folder / use.key, numbers)
+    return Page(write_report(workspace.folder, workspace.run, "t").read_text())
+
+
+def test_the_report_shows_who_disturbs_whom_and_what_is_recommended(tmp_path):
+    page = report_of(tmp_path, composition(tmp_path, search=trials(tmp_path)))
+    (image,) = page.images
+    assert image["alt"].startswith("Heat map of what adding each LoRA to the others does")
+    assert "run changes luca by +0.00" in image["alt"]
+    for words in (
+        "Luca adds 0.80 to its own score in the stack.",
+        "the best of 2 sets on 2 seeds",
+        "luca 1 0.9 0.9 to 0.9",
+        "Luca 0.9, run 0.9, happy 0.9 does better than the given weights, on seeds that the search has not seen",
+    ):
+        assert words.lower() in page.text.lower()
+
+
+def test_the_report_says_why_nothing_was_searched(tmp_path):
+    page = report_of(tmp_path, composition(tmp_path, search="search_weights.trials is 0"))
+    assert "No stacking weights were searched for: search_weights.trials is 0." in page.text
+    assert "the best of" not in page.text
+
+
+def test_unjudged_pictures_have_no_figure_and_no_verdict(tmp_path):
+    numbers = composition(tmp_path, judged=False)
+    assert (numbers.judged, numbers.effects, numbers.verdicts) == ((), (), ())
+    assert interference_figure(numbers) is None
+    assert report_of(tmp_path, numbers).images == []
+
+
+def test_a_result_of_an_older_version_is_reported_without_it(tmp_path):
+    workspace = Workspace(tmp_path / "work")
+    workspace.finish("compose_loras", stack_rows(tmp_path / "rows", NAMES, (1, 2)))
+    assert "searched" not in Page(write_report(workspace.folder, workspace.run, "t").read_text()).text
+
+
+def test_the_figure_has_a_row_for_each_score_and_a_column_for_each_lora(tmp_path):
+    numbers = composition(tmp_path)
+    figure = interference_figure(numbers)
+    fewer = interference_figure(numbers.model_copy(update={"judged": NAMES[:2], "effects": numbers.effects[:8]}))
+    assert figure.height > fewer.height
+    assert figure.size[0] >= 1200
+    colours = {colour for _, colour in figure.getcolors(1 << 20)}
+    assert shade(1.0) == BLUE
+    assert shade(-1.0) == ORANGE
+    assert shade(0.0) == FAINT
+    assert {shade(each.change.mean) for each in numbers.effects if each.where == "stack"} <= colours
+    assert len(in_words(numbers).split(", ")) == 6
+
+
+@pytest.mark.parametrize("change", [-0.7, 0.7])
+def test_the_stronger_a_change_the_further_its_colour_is_from_none(change):
+    def distance(value: float) -> int:
+        return sum(abs(a - b) for a, b in zip(shade(value), FAINT, strict=True))
+
+    assert distance(0) < distance(change / 2) < distance(change)
