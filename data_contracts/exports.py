@@ -55,7 +55,7 @@ class ExportSettings(BaseModel):
 
     name: str = Field(default="dataset", pattern=r"^[a-z0-9][a-z0-9_-]*$", description="names the trainer's data sets")
     trigger: str = Field(default="", description="words that stand first in the subject's captions")
-    resolution: int = Field(ge=64, multiple_of=8, description="pixels that the trainer scales pictures to")
+    resolution: int = Field(ge=64, multiple_of=8, description="side in pixels of the square of equal area")
 
     @property
     def keep_tokens(self) -> int:

@@ -10,6 +10,7 @@ from data_contracts.lora_stages import (
     CaptionConfig,
     ComposeLorasConfig,
     EvaluateLoraConfig,
+    SearchWeightsConfig,
     TrainLoraConfig,
 )
 from data_contracts.records import LoraType
@@ -34,6 +35,13 @@ class LoraPlan(Config):
     train: TrainLoraConfig
     evaluate: EvaluateLoraConfig
 
+    @model_validator(mode="after")
+    def _crops_are_trained_in_their_shapes(self) -> "LoraPlan":
+        if self.caption.buckets and not self.train.settings.buckets:
+            message = "caption.buckets gives crops of many shapes, which train.buckets: false would cut to squares: "
+            raise ValueError(message + "set both, or neither")
+        return self
+
     @property
     def type(self) -> LoraType:
         """What kind of thing the LoRA learns."""
@@ -47,7 +55,7 @@ class Project(Config):
     profile: str
     films: tuple[FilmSource, ...] = Field(min_length=1)
     workspace: Path
-    base: Path | None = Field(description="diffusers folder of the base model; null: the small one that comes along")
+    base: Path | None = Field(description="diffusers folder or .safetensors file; null: the small one that comes along")
     extract_frames: ExtractFramesConfig
     segment_layers: SegmentLayersConfig
     inpaint_plates: InpaintPlatesConfig
@@ -57,6 +65,7 @@ class Project(Config):
     cluster_poses: ClusterPosesConfig = ClusterPosesConfig()
     label_expressions: LabelExpressionsConfig
     loras: dict[str, LoraPlan] = Field(min_length=1)
+    search_weights: SearchWeightsConfig = SearchWeightsConfig()
     compose_loras: ComposeLorasConfig
 
     @model_validator(mode="after")
@@ -64,5 +73,16 @@ class Project(Config):
         names = [film.path.stem for film in self.films]
         if len(set(names)) != len(names):
             message = f"two films are called {min(n for n in names if names.count(n) > 1)!r}: rename one"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _test_has_seeds_of_its_own(self) -> "Project":
+        common = sorted(set(self.search_weights.seeds) & set(self.compose_loras.seeds))
+        if self.search_weights.trials and common:
+            message = (
+                f"search_weights.seeds and compose_loras.seeds share {common[0]}: weights that are chosen by a seed "
+                "look better on it than they are; give the search other seeds"
+            )
             raise ValueError(message)
         return self

@@ -61,9 +61,10 @@ def inside(value: object, key: str, root: Path, file: str) -> Path:
     if not isinstance(value, str) or not value:
         message = f"{file}: {key}: {value!r} should be the path of a file or folder"
         raise InputFault(message)
-    path = (root / value).resolve()
+    # Not resolved itself: in the hub's cache a file's name, its suffix too, is that of a link to it.
+    path = Path(os.path.abspath(root.resolve() / value))  # noqa: PTH100  resolve() would follow the link
     allowed = [root.resolve(), *(Path(p).resolve() for p in os.environ.get(ALLOW_VARIABLE, "").split(os.pathsep) if p)]
-    if not any(path.is_relative_to(folder) for folder in allowed):
+    if not any(path.resolve().is_relative_to(folder) for folder in allowed):
         message = f"{file}: {key}: {value!r} leaves the project's folder. Move it inside, or allow its folder with "
         raise InputFault(message + f"--allow-folder (environment variable {ALLOW_VARIABLE})")
     return path

@@ -176,7 +176,9 @@ class Caption(OfFrame):
     """The training text of one crop for one LoRA; the picture itself is cut by `assemble_dataset`."""
 
     source_id: str = Field(description="id of the layer or plate that the text describes")
-    box: tuple[float, float, float, float] = Field(description="the square crop described: x0, y0, x1, y1 in pixels")
+    box: tuple[float, float, float, float] = Field(
+        description="the crop described, a square or of a bucket's shape: x0, y0, x1, y1 in pixels"
+    )
     facets: Facets
     role: Role = "subject"
     text: str = Field(min_length=1)
@@ -188,7 +190,9 @@ class Example(OfFrame):
     """One training example: a picture, its caption and, for masked loss, its mask."""
 
     source_id: str
-    box: tuple[float, float, float, float] = Field(description="the square seen: x0, y0, x1, y1 in frame pixels")
+    box: tuple[float, float, float, float] = Field(
+        description="the crop seen, a square or of a bucket's shape: x0, y0, x1, y1 in frame pixels"
+    )
     facets: Facets
     role: Role = "subject"
     image: FileName

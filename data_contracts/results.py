@@ -1,5 +1,7 @@
 """The rows of what is made with data sets: trained LoRAs, and the pictures that test them alone and together."""
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts.records import BaseFamily, FileName, LoraType, Record
@@ -17,8 +19,16 @@ class LoraFile(Record):
     loss_log: FileName = Field(description="JSON lines: step, loss")
     samples: tuple[FileName, ...] = Field(description="pictures made while training, in order of their steps")
     sample_steps: tuple[int, ...]
-    steps: int = Field(ge=1)
+    steps: int = Field(ge=1, description="steps that were trained; fewer than asked for where patience ended it")
     final_loss: float = Field(description="mean of the last tenth of the steps")
+    chosen_step: int | None = Field(default=None, ge=1, description="the step whose weights these are; None: the last")
+    validation_log: FileName | None = Field(
+        default=None, description="JSON lines: the loss on held-out pictures by step; None where there is none"
+    )
+    best_step: int | None = Field(default=None, ge=1, description="the step that denoises held-out pictures best")
+    base_held_out_loss: float | None = Field(default=None, description="of the base model, without the LoRA")
+    held_out_loss: float | None = Field(default=None, description="of the LoRA, where its step was validated")
+    learnt_loss: float | None = Field(default=None, description="as held_out_loss, on pictures that it learnt from")
     dataset_digest: str = Field(description="content digest of the examples")
     shots: tuple[str, ...] = Field(description="the shots that it learnt from")
 
@@ -68,3 +78,61 @@ class StackPicture(Picture):
     """A picture of the composition test."""
 
     changed: float = Field(ge=0, le=255, description="mean absolute difference to the base's picture of that seed")
+
+
+class WeightTrial(Record):
+    """A stack of LoRAs at weights that a search tried, and how it does on the search's seeds."""
+
+    origin: Literal["configured", "alike", "by_gain", "proposed"] = Field(
+        description="alike: one weight for all; by_gain: the configured ones, the largest to who gains least alone"
+    )
+    weights: tuple[LoraWeight, ...]
+    seeds: tuple[int, ...]
+    scores: tuple[float, ...] = Field(description="by seed: geometric mean of the LoRAs' probabilities, 0..1")
+    score: float = Field(ge=0, le=1, description="mean of scores")
+    found: tuple[float, ...] = Field(description="by LoRA, as weights: share of the pictures that show its subject")
+    best_in: float = Field(ge=0, le=1, description="share of draws of the seeds in which no other trial is better")
+    recommended: bool = Field(description="whether it is the best of all")
+
+
+class SuitePicture(Record):
+    """A picture of the evaluation suite."""
+
+    category: str = Field(description="what its prompt tries, such as `angles`")
+    prompt: str
+    seed: int
+    strength: float = Field(ge=0, description="weight of the LoRA; 0: the base model alone")
+    image: FileName
+
+
+class Score(BaseModel):
+    """One measure of one picture."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    measure: str = Field(description="what is measured, and by what, such as `likeness dinov2-base`")
+    value: float
+
+
+class CopyCheck(BaseModel):
+    """How far a picture is from what the LoRA has seen, and from what it has not; 0..2."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    nearest: str = Field(description="id of the training example that it is nearest to")
+    to_training: float = Field(ge=0, le=2, description="distance of its layout to that example's")
+    to_held_out: float = Field(ge=0, le=2, description="distance to the nearest held-out example's")
+    is_copy: bool = Field(description="whether it repeats the training example, by the rule of models/metrics/copying")
+
+
+class SuiteScores(Record):
+    """What was measured on one picture of the evaluation suite; what could not be measured is not there."""
+
+    picture_id: str
+    category: str
+    prompt: str
+    seed: int
+    strength: float = Field(ge=0, description="weight of the LoRA; 0: the base model alone")
+    findings: tuple[Finding, ...] = Field(description="whether the judge finds the LoRA's subject")
+    scores: tuple[Score, ...]
+    copying: CopyCheck | None = Field(description="None where too few pictures are held out")

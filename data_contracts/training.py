@@ -1,6 +1,7 @@
 """What a trainer is asked for: the settings of one LoRA, its examples, and where its files go."""
 
 from pathlib import Path
+from statistics import fmean
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -37,6 +38,11 @@ class TrainSettings(Config):
     accumulate: int = Field(default=1, ge=1, le=256, description="forward passes an optimizer step; time, not memory")
     resolution: int = Field(
         default=512, ge=64, le=2048, multiple_of=8, description="pixels; pictures are scaled to cover it, centre kept"
+    )
+    buckets: bool = Field(
+        default=False,
+        description="pictures keep their shape as nearly as a bucket has it: 1:2 to 2:1, about the area of the "
+        "resolution's square, one bucket a batch; false: all are cut to squares",
     )
     scheduler: Literal["cosine", "constant"] = Field(default="cosine", description="learning rate after the warm-up")
     cycles: int = Field(
@@ -86,6 +92,18 @@ class TrainSettings(Config):
     sample_prompts: tuple[str, ...] = Field(default=(), description="one picture each; `{trigger}` is filled in")
     sample_steps: int = Field(default=20, ge=1, le=1000, description="denoising steps of a sample picture")
     sample_guidance: float = Field(default=7.0, ge=0, le=50, description="classifier-free guidance of sample pictures")
+    validate_every: int = Field(
+        default=250, ge=0, description="steps between validations, on pictures that were held out; 0: never"
+    )
+    validate_pictures: int = Field(
+        default=16, ge=1, le=1000, description="held-out pictures of a validation, and as many learnt ones, at most"
+    )
+    choose: Literal["last", "best"] = Field(
+        default="last", description="which step's weights the LoRA has: the last, or those of the best validation"
+    )
+    patience: int = Field(
+        default=0, ge=0, description="training ends after so many validations without gain over the best; 0: never"
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> "TrainSettings":
@@ -96,6 +114,12 @@ class TrainSettings(Config):
             raise ValueError(message)
         if self.sample_every and not self.sample_prompts:
             message = f"sample_every is {self.sample_every}, but sample_prompts is empty: give a prompt, or set it to 0"
+            raise ValueError(message)
+        if not self.validate_every and (self.choose == "best" or self.patience):
+            message = (
+                f"choose is {self.choose!r} and patience {self.patience}, but validate_every is 0, so nothing is "
+                "measured: raise validate_every, or choose 'last' with patience 0"
+            )
             raise ValueError(message)
         return self
 
@@ -117,9 +141,18 @@ class TrainRequest(Config):
 
     name: str = Field(min_length=1, description="title of the LoRA")
     trigger: str = Field(default="", description="word that calls what was learnt")
-    base: Path = Field(description="diffusers folder of the base model")
+    base: Path = Field(description="the base model: a diffusers folder, or a .safetensors checkpoint")
     examples: tuple[TrainExample, ...] = Field(min_length=1)
-    output: Path = Field(description="folder of lora.safetensors, loss.jsonl, samples/ and checkpoints/")
+    held_out: tuple[TrainExample, ...] = Field(
+        default=(), description="never learnt from; validations are made on them"
+    )
+    compared: tuple[TrainExample, ...] = Field(
+        default=(), description="some of the examples, validated beside those held out: the difference is overfitting"
+    )
+    output: Path = Field(
+        description="folder of lora.safetensors, loss.jsonl, samples/, checkpoints/ and, with validations, "
+        "validation.jsonl and best.safetensors"
+    )
     settings: TrainSettings
     metadata: dict[str, str] = Field(default_factory=dict, description="kept in the file under `reel2lora.`")
     threads: int | None = Field(default=None, ge=1, description="null: OMP_NUM_THREADS, else one for each core")
@@ -128,8 +161,32 @@ class TrainRequest(Config):
     def _masks_are_there(self) -> "TrainRequest":
         if not self.settings.masked_loss:
             return self
-        for example in self.examples:
+        for example in (*self.examples, *self.held_out, *self.compared):
             if example.mask is None:
                 message = f"masked_loss is on, but {example.image} has no mask: give one, or turn masked_loss off"
                 raise ValueError(message)
         return self
+
+
+class Validation(Config):
+    """A line of validation.jsonl: how well a LoRA denoises pictures, at the same noise in every line."""
+
+    step: int = Field(ge=0, description="finished optimizer steps; 0 is the base model")
+    held_out: tuple[float, ...] = Field(min_length=1, description="loss of each picture never learnt from")
+    learnt: tuple[float, ...] = Field(default=(), description="loss of each picture learnt from")
+
+    @property
+    def loss(self) -> float:
+        """Mean over the held-out pictures."""
+        return fmean(self.held_out)
+
+    @property
+    def learnt_loss(self) -> float | None:
+        """Mean over the learnt pictures; None where none were measured."""
+        return fmean(self.learnt) if self.learnt else None
+
+
+def read_validations(path: Path) -> tuple[Validation, ...]:
+    """Read a validation.jsonl; none where the file is missing."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return tuple(Validation.model_validate_json(line) for line in lines)

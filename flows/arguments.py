@@ -8,14 +8,22 @@ import typer
 
 from data_contracts.faults import InputFault
 
-Config = Annotated[Path, typer.Argument(help="A project file, such as configs/luca.yaml.")]
+Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="A project file, such as configs/luca.yaml.")]
 Changes = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the project file, by dotted key; repeatable."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Replace a value of the project file, such as loras.luca.train.steps=300; repeatable.",
+    ),
 ]
 Allowed = Annotated[
     list[Path] | None,
-    typer.Option("--allow-folder", help="A folder outside the project that its paths may point into; repeatable."),
+    typer.Option(
+        "--allow-folder",
+        metavar="FOLDER",
+        help="A folder outside the project's own that paths of the project file may point into; repeatable.",
+    ),
 ]
 
 

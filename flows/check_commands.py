@@ -9,7 +9,7 @@ from data_contracts.faults import InputFault
 from data_contracts.records import LoraType
 from flows.arguments import Allowed, Changes, Config, allow, parsed
 
-JsonFile = Annotated[Path | None, typer.Option("--json", help="Write all faults here too.")]
+JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write every fault to this file too.")]
 
 
 def lint(  # noqa: PLR0913, PLR0917  one parameter an option
@@ -17,9 +17,16 @@ def lint(  # noqa: PLR0913, PLR0917  one parameter an option
     trigger: Annotated[str, typer.Option(help="Words that every caption begins with.")] = "",
     kind: Annotated[str, typer.Option("--type", help=f"What is taught: {', '.join(get_args(LoraType))}.")] = "",
     prefix: Annotated[str, typer.Option(help="Words that all captions share on purpose.")] = "",
-    tokens: Annotated[int, typer.Option(min=1, help="Tokens that are read, both ends included; SDXL: 225.")] = 77,
-    base: Annotated[Path | None, typer.Option(help="Diffusers folder whose tokenizer counts; else CLIP's.")] = None,
-    resolution: Annotated[int | None, typer.Option(min=64, help="Pixels that pictures are scaled to.")] = None,
+    tokens: Annotated[
+        int, typer.Option(min=1, help="Tokens that your trainer reads of a caption, both ends included.")
+    ] = 77,
+    base: Annotated[
+        Path | None, typer.Option(help="Base model whose tokenizer counts: a folder or a checkpoint; else CLIP's.")
+    ] = None,
+    resolution: Annotated[
+        int | None,
+        typer.Option(min=64, help="Side in pixels that training scales pictures to; else dataset.toml's."),
+    ] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Check any training folder, whatever made it: pictures, masks, captions, names.
@@ -38,7 +45,7 @@ def lint(  # noqa: PLR0913, PLR0917  one parameter an option
 
 def preflight(
     config: Config,
-    lora: Annotated[str, typer.Option(help="Only this LoRA of the project; without it, all of them.")] = "",
+    lora: Annotated[str, typer.Option(metavar="LORA", help="Only this LoRA of the project; else all.")] = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Then run the whole graph on a few seconds of film, one step a training.")
     ] = False,
@@ -46,7 +53,10 @@ def preflight(
     changes: Changes = None,
     allow_folder: Allowed = None,
 ) -> None:
-    """Say all that would make a run fail or teach the wrong thing, in one table, and what memory and disk it takes."""
+    """Say all that would make a run fail or teach the wrong thing, in one table, and what memory and disk it takes.
+
+    The exit code is 2 if there are errors; `run` would refuse them as well.
+    """
     from flows.preflight_report import print_preflight  # noqa: PLC0415
 
     allow(allow_folder)

@@ -6,13 +6,15 @@ from typing import Annotated
 import typer
 
 from data_contracts.faults import InputFault
-from flows.arguments import Changes, Config, parsed, project_workspace
+from flows.arguments import Allowed, Changes, Config, allow, parsed, project_workspace
 
 
 def trace(
     config: Config,
-    lora: Annotated[str, typer.Argument(help="The name of a LoRA.")] = "",
-    without: Annotated[str, typer.Option(metavar="FILM", help="Say what hangs on this film instead.")] = "",
+    lora: Annotated[str, typer.Argument(metavar="LORA", help="The name of a LoRA; or give --without.")] = "",
+    without: Annotated[
+        str, typer.Option(metavar="FILM", help="A film's name, without its ending: what would change without it.")
+    ] = "",
 ) -> None:
     """Say which seconds of which films a LoRA has learnt from; or what has to be built again without a film."""
     from flows.trace import print_trace, print_without  # noqa: PLC0415
@@ -28,18 +30,20 @@ def trace(
 
 def edit(
     config: Config,
-    lora: Annotated[str, typer.Argument(help="The name of a LoRA.")],
+    lora: Annotated[str, typer.Argument(metavar="LORA", help="The name of a LoRA.")],
     folder: Annotated[
         Path | None,
-        typer.Option("--from", help="Take over an edited copy of the data set in kohya's form instead of a table."),
+        typer.Option("--from", help="An edited copy of the data set in kohya's form; without it a table opens."),
     ] = None,
     changes: Changes = None,
+    allow_folder: Allowed = None,
 ) -> None:
     """Go over a LoRA's pictures in a table: rewrite captions, turn pictures down. What you change survives every rerun.
 
     The table (CSV) opens in `$VISUAL` or `$EDITOR`. An empty caption gives the caption back to the pipeline. Texts and
     pictures that you change or delete in the data set's own folder are found by the next run as well.
     """
+    allow(allow_folder)
     from data_contracts.project_file import load_project  # noqa: PLC0415
     from flows.decisions import edit_dataset  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""What a project can be asked for through Prefect: one deployment for each LoRA, one for all, one for the stack."""
+"""What a project can be asked for through Prefect: each LoRA, all of them, the stack, and a search of settings."""
 
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ from data_contracts.project import Project
 from flows.build_all import build_all
 from flows.build_lora import build_lora
 from flows.composition_test import composition_test
+from flows.tune_lora import tune_lora
 
 
 def deployments_of(project: Project, config: Path) -> list[RunnerDeployment]:
@@ -20,6 +21,8 @@ def deployments_of(project: Project, config: Path) -> list[RunnerDeployment]:
         found.append(deployment(build_lora, f"{project.name}-{short}", config, {"lora": name}))
     found.append(deployment(build_all, f"{project.name}-all", config, {}))
     found.append(deployment(composition_test, f"{project.name}-composition", config, {}))
+    # of the first LoRA, unless a run is told another: `prefect deployment run luca-tune --param lora=running`
+    found.append(deployment(tune_lora, f"{project.name}-tune", config, {"lora": next(iter(project.loras))}))
     return found
 
 

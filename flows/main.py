@@ -14,11 +14,16 @@ from rich.logging import RichHandler
 from data_contracts.faults import InputFault, StageFault
 from flows import check_commands, dataset_commands
 from flows.arguments import Allowed, Changes, Config, allow, parsed, project_workspace
+from flows.evaluate import evaluate
 from flows.export import export
+from flows.export_lora import export_lora
+from flows.tune import tune
 
 app = typer.Typer(
     name="reel2lora",
     help="A film goes in; LoRAs of its characters, places, poses and expressions come out, proven stacked.",
+    epilog="Begin with `doctor CONFIG`, `preflight CONFIG`, `run CONFIG`; CONFIG is a project file, such as "
+    "configs/luca.yaml. Exit codes: 0 done, 1 the work failed, 2 wrong use.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -46,14 +51,15 @@ def main() -> None:
 def run(
     config: Config,
     lora: Annotated[
-        str, typer.Option(help="Only this LoRA of the project; without it, all of them and the stack.")
+        str, typer.Option(metavar="LORA", help="Only this LoRA of the project; without it, all of them and the stack.")
     ] = "",
     changes: Changes = None,
     allow_folder: Allowed = None,
 ) -> None:
     """Run a project to its report: what is finished is reused, what was interrupted goes on.
 
-    Prefect's server is used where one runs (`reel2lora up`); otherwise the run brings its own for as long as it takes.
+    What `preflight` checks is checked first. Prefect's server is used where one runs (`reel2lora up`); otherwise the
+    run brings its own for as long as it takes.
     """
     allow(allow_folder)
     values = parsed(changes)
@@ -84,12 +90,18 @@ def check(config: Path, lora: str, values: dict[str, str]) -> None:
 def up(
     config: Config = Path("configs/luca.yaml"),
     host: Annotated[
-        str, typer.Option(help="Address of the server; other than loopback only with a password.")
+        str,
+        typer.Option(
+            help="Address of the server; beyond loopback only with a password, PREFECT_SERVER_API_AUTH_STRING."
+        ),
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the server.")] = 4200,
     allow_folder: Allowed = None,
 ) -> None:
-    """Serve a project's deployments, with Prefect's server and UI where none runs yet, until Ctrl-C."""
+    """Serve a project's deployments until Ctrl-C: start its runs in Prefect's UI, or by `prefect deployment run`.
+
+    Prefect's server is started where none runs yet.
+    """
     allow(allow_folder)
     from flows.serving import serve_project  # noqa: PLC0415
 
@@ -105,7 +117,10 @@ def status(config: Config) -> None:
 
 
 @app.command()
-def show(config: Config, stage: Annotated[str, typer.Argument(help="A stage, such as segment_layers.")]) -> None:
+def show(
+    config: Config,
+    stage: Annotated[str, typer.Argument(metavar="STAGE", help="A stage that `status` lists, such as segment_layers.")],
+) -> None:
     """Show what a stage of the latest run kept and refused, and where its contact sheet is."""
     from flows.inspect_runs import print_stage  # noqa: PLC0415
 
@@ -115,16 +130,19 @@ def show(config: Config, stage: Annotated[str, typer.Argument(help="A stage, suc
 @app.command()
 def rerun(
     config: Config,
-    stage: Annotated[str, typer.Argument(help="A stage, such as segment_layers.")],
-    lora: Annotated[str, typer.Option(help="Drop it for this LoRA only.")] = "",
+    stage: Annotated[str, typer.Argument(metavar="STAGE", help="A stage that `status` lists, such as segment_layers.")],
+    lora: Annotated[
+        str, typer.Option(metavar="LORA", help="Drop it for this LoRA only; the project is run as a whole.")
+    ] = "",
     changes: Changes = None,
     allow_folder: Allowed = None,
 ) -> None:
     """Drop a stage's result and all that follows from it, then run the project again."""
     allow(allow_folder)
+    from data_contracts.project_file import load_project  # noqa: PLC0415
     from flows.inspect_runs import drop_stage  # noqa: PLC0415
 
-    allow(allow_folder)
+    load_project(config, parsed(changes))  # what is wrong there must not cost results
     for name in drop_stage(project_workspace(config), stage, lora):
         print(f"dropped {name}")
     run(config, "", changes, allow_folder)
@@ -133,9 +151,11 @@ def rerun(
 @app.command()
 def measure(
     config: Config,
-    truth: Annotated[Path, typer.Option(help="A folder with truth.jsonl, masks/ and plates/.")],
+    truth: Annotated[
+        Path, typer.Option(help="A folder with truth.jsonl, masks/ and plates/, such as samples/harbour.")
+    ],
     require: Annotated[
-        list[str] | None, typer.Option(help="Fail unless this holds, such as 'shots_f1>=1.0'; repeatable.")
+        list[str] | None, typer.Option(help="Fail unless a printed figure holds, such as 'shots_f1>=1.0'; repeatable.")
     ] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")] = None,
 ) -> None:
@@ -158,9 +178,13 @@ def doctor(
     config: Config = Path("configs/luca.yaml"),
     everything: Annotated[bool, typer.Option("--all", help="List every backend, with sizes and licences.")] = False,
     fetch: Annotated[bool, typer.Option("--fetch", help="Fetch the weights that this project lacks.")] = False,
-    setup: Annotated[str, typer.Option(help="Only make a trainer's own Python environment: kohya.")] = "",
+    setup: Annotated[
+        str, typer.Option(metavar="TRAINER", help="Only make the Python environment of a trainer with its own: kohya.")
+    ] = "",
+    allow_folder: Allowed = None,
 ) -> None:
-    """Say which backends the project needs, whether their weights are here, and what to do where they are not."""
+    """Say which backends a project needs, whether their weights are here, and what to do where they are not."""
+    allow(allow_folder)
     from flows.doctor import print_doctor, set_up  # noqa: PLC0415
 
     if setup:
@@ -173,9 +197,9 @@ def doctor(
 def clean(
     config: Config,
     keep_last: Annotated[bool, typer.Option("--keep-last", help="Keep what the latest finished run used.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Delete everything without asking.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Delete every result without asking.")] = False,
 ) -> None:
-    """Delete results from a project's workspace."""
+    """Delete results from a project's workspace; what you decided by `edit`, and exports, stay."""
     from flows.inspect_runs import clean_workspace  # noqa: PLC0415
 
     if not keep_last and not yes:
@@ -184,7 +208,16 @@ def clean(
     print(f"freed {freed / 1e6:.1f} MB")
 
 
-for command in (check_commands.lint, check_commands.preflight, dataset_commands.edit, dataset_commands.trace, export):
+for command in (
+    check_commands.lint,
+    check_commands.preflight,
+    dataset_commands.edit,
+    dataset_commands.trace,
+    export,
+    export_lora,
+    evaluate,
+    tune,
+):
     app.command()(command)
 
 

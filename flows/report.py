@@ -13,6 +13,7 @@ from data_contracts.dataset import read_rows
 from data_contracts.manifest import Manifest
 from data_contracts.records import Record, Rejected
 from data_contracts.results import Evaluation, LoraFile, StackPicture
+from flows.report_composition import Stacked, figure_of, stacked_of
 from flows.report_datasets import DataSet, data_set_of
 from flows.report_graph import NODE_HEIGHT, NODE_WIDTH, lay_out
 from flows.report_pictures import Embedded, embed
@@ -88,6 +89,7 @@ class Outcome:
     loras: tuple[Trained, ...]
     compositions: tuple[Section, ...]
     variants: tuple[Variant, ...]
+    stacks: tuple[Stacked, ...]
     damages: tuple[Rejected, ...]
     unfinished: tuple[str, ...]
 
@@ -141,7 +143,8 @@ def collect(workspace: Path, run: RunRecord) -> Outcome:
         use.key: manifest for use in run.stages if (manifest := Manifest.load(workspace / use.key)) is not None
     }
     done = [use for use in run.stages if use.key in manifests]
-    pictures = embed(path for use in done if (path := workspace / use.key / "sheet.jpg").is_file())
+    sheets = [path for use in done if (path := workspace / use.key / "sheet.jpg").is_file()]
+    pictures = embed([*sheets, *(path for use in done for path in figure_of(workspace / use.key))])
     refused = {use.key: read_rows(workspace / use.key / "rejected.parquet", Rejected) for use in done}
     shown: dict[str, str] = {}
     sections = []
@@ -169,6 +172,7 @@ def collect(workspace: Path, run: RunRecord) -> Outcome:
         ),
         compositions=tuple(section for section in sections if section.use.key in stacked and not section.shown_at),
         variants=tuple(each for key in stacked for each in variants_of(_records(workspace / key, StackPicture))),
+        stacks=tuple(each for key in stacked for each in stacked_of(workspace / key, pictures)),
         damages=tuple(row for key in shown for row in refused[key] if row.reason == DAMAGED),
         unfinished=tuple(title_of(use) for use in run.stages if use.key not in manifests),
     )

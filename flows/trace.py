@@ -32,7 +32,7 @@ def print_trace(workspace: Path, lora: str) -> None:
     """Print the films, seconds and frames that a LoRA has learnt from."""
     examples = latest_examples(workspace, lora)
     if examples is None:
-        message = f"no run has made a LoRA called {lora!r}: see `reel2lora status`"
+        message = f"no run has made a LoRA called {lora!r}: see `reel2lora status CONFIG`"
         raise InputFault(message)
     table = Table("film", "shot", "from s", "to s", "frames learnt from", "pictures", title=f"{lora} has learnt from")
     learnt = examples.where("split", "train")
@@ -93,11 +93,11 @@ def fates(workspace: Path, run: RunRecord, film: str) -> Iterator[Fate]:
             gone = [shard for shard in shards if shard.startswith(f"{film}-s") or shard == f"{number:04}"]
             verdict = f"{len(shards) - len(gone)} of {len(shards)} parts stay"
             yield Fate(use, verdict, f"{len(gone)} are of {film}; no other is computed again")
-        elif use.stage in {"train_lora", "evaluate_lora"} and use.label in learnt_from:
+        elif use.stage in {"train_lora", "evaluate_lora", "draw_suite", "evaluate_suite"} and use.label in learnt_from:
             of_film, total = learnt_from[use.label]
             again = use.label in changed
             yield Fate(use, "again" if again else "stays", f"{of_film} of {total} pictures are of {film}")
-        elif use.stage == "compose_loras":
+        elif use.stage in {"search_weights", "compose_loras"}:
             again = bool(changed)
             yield Fate(use, "again" if again else "stays", f"{', '.join(sorted(changed)) or 'no LoRA'} will be another")
         else:

@@ -12,6 +12,7 @@ from models.embed import EMBEDDERS
 from models.face import EXPRESSION_LABELERS, FACE_DETECTORS
 from models.inpaint import INPAINTERS
 from models.metrics.judges import JUDGES
+from models.metrics.text_scorers import TEXT_SCORERS
 from models.pose import POSE_ESTIMATORS
 from models.segment import SEGMENTERS
 from models.segment.detect import DETECTORS, load_detector
@@ -21,6 +22,7 @@ from tasks import (
     caption_images,
     cluster_places,
     estimate_poses,
+    evaluate_suite,
     identify_characters,
     inpaint_plates,
     label_expressions,
@@ -101,6 +103,7 @@ PLACES: dict[str, Place] = {
     "evaluate_lora.judge": Place(
         JUDGES, lambda project: [plan.evaluate.judge for plan in project.loras.values()], by_name(pictures_job.judge)
     ),
+    "evaluate_suite.text_scorers": Place(TEXT_SCORERS, lambda _: [], by_name(evaluate_suite.text_scorer)),
     "compose_loras.judge": Place(JUDGES, lambda project: [project.compose_loras.judge], by_name(pictures_job.judge)),
 }
 """Backends are loaded once a process, through the stages' own caches."""

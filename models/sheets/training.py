@@ -1,9 +1,11 @@
-"""The sheet of a trained LoRA: its loss, and what it drew while it learnt."""
+"""The sheet of a trained LoRA: its loss, on held-out pictures too, and what it drew while it learnt."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -11,6 +13,7 @@ from PIL import Image
 
 from data_contracts.dataset import Dataset
 from data_contracts.results import LoraFile
+from data_contracts.training import Validation, read_validations
 from models.sheets.drawing import PAPER, Picture, Size, fit, read
 from models.sheets.page import CONTENT, WIDTH, Page, Section, Tile, draw_page
 
@@ -47,36 +50,68 @@ def smooth(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
 
 def loss_curve(steps: NDArray[np.float64], losses: NDArray[np.float64], size: Size = CURVE) -> Picture:
     """Plot a loss, `(size[1], size[0], 3)` RGB uint8."""
-    figure = Figure(figsize=(size[0] / 100, size[1] / 100), dpi=100, layout="constrained")
-    canvas = FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
+    figure, axes = _axes(size, "loss")
     window = max(1, len(losses) // 20)
     axes.plot(steps, losses, color="#b9c3d3", linewidth=0.8, label="each step")
     axes.plot(steps, smooth(losses, window), color="#2176d6", linewidth=2, label=f"mean of {window} steps")
-    axes.set(xlabel="step", ylabel="loss")
     finite = losses[np.isfinite(losses)]
     axes.set_ylim(0, 1.1 * float(np.quantile(finite, 0.99)) if finite.any() else 1)
+    axes.legend(frameon=False, loc="upper right")
+    return _drawn(figure)
+
+
+def validation_curve(course: Sequence[Validation], row: LoraFile, size: Size = CURVE) -> Picture:
+    """Plot the loss on held-out and on learnt pictures, `(size[1], size[0], 3)` RGB uint8.
+
+    Lines mark the step whose weights the LoRA has and, where it is another, the best one.
+    """
+    figure, axes = _axes(size, "loss at fixed noise")
+    steps = [each.step for each in course]
+    axes.plot(steps, [each.loss for each in course], color="#2176d6", linewidth=2, marker="o", label="held out")
+    learnt = [(each.step, each.learnt_loss) for each in course if each.learnt_loss is not None]
+    if learnt:
+        axes.plot(*zip(*learnt, strict=True), color="#8b95a5", linewidth=2, marker=".", label="learnt")
+    chosen = row.chosen_step or row.steps
+    axes.axvline(chosen, color="#1b7a43", linestyle="--", label=f"chosen: step {chosen}")
+    if row.best_step not in {None, chosen}:
+        axes.axvline(row.best_step, color="#d2691e", linestyle=":", label=f"best: step {row.best_step}")
+    axes.legend(frameon=False)
+    return _drawn(figure)
+
+
+def _axes(size: Size, loss: str) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(size[0] / 100, size[1] / 100), dpi=100, layout="constrained")
+    axes = figure.add_subplot()
+    axes.set(xlabel="step", ylabel=loss)
     axes.grid(visible=True, color="#eef0f3")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="upper right")
+    return figure, axes
+
+
+def _drawn(figure: Figure) -> Picture:
+    canvas = FigureCanvasAgg(figure)
     canvas.draw()  # type: ignore[no-untyped-call]
     return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())  # type: ignore[no-untyped-call]
 
 
 def _parts(loras: Dataset[LoraFile], row: LoraFile) -> list[Picture]:
     steps, losses = read_loss(loras.path(row.loss_log))
+    course = read_validations(loras.path(row.validation_log)) if row.validation_log else ()
     note = f"{row.type} · trigger “{row.trigger}” · {row.steps} steps · final loss {row.final_loss:.4f}"
-    curve = Tile(lambda _: loss_curve(steps, losses))
+    curves = [Tile(lambda size: loss_curve(steps, losses, size))]
+    if course:
+        curves.append(Tile(lambda size: validation_curve(course, row, size)))
+        note += f" · held-out loss {_change(row)}"
     head = draw_page(
         Page(
             f"LoRA {row.name}",
             "",
             note,
-            aspect=CURVE[1] / CURVE[0],
-            columns=(1,),
+            aspect=CURVE[1] / CURVE[0] * len(curves),
+            columns=(len(curves),),
             text_lines=0,
         ),
-        [Section([curve])],
+        [Section(curves)],
     )
     samples = [
         Tile(lambda size, name=name: fit(read(loras.path(name)), size), f"step {step}")  # type: ignore[misc]
@@ -86,3 +121,9 @@ def _parts(loras: Dataset[LoraFile], row: LoraFile) -> list[Picture]:
     below = Page("Samples while training", "samples", "same prompt and seed", columns=columns)
     tail = draw_page(below, [Section(samples)])
     return [part for part in (head, tail) if part is not None]
+
+
+def _change(row: LoraFile) -> str:
+    """Return the held-out loss of the base model and of the LoRA, as far as they were measured."""
+    known = [f"{loss:.4f}" for loss in (row.base_held_out_loss, row.held_out_loss) if loss is not None]
+    return " to ".join(known)

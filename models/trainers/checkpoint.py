@@ -31,11 +31,13 @@ class State:
     step: int  # finished optimizer steps
     weights: dict[str, torch.Tensor]  # what is trained, by name
     optimizer: dict[str, Any]
+    best: dict[str, torch.Tensor] | None = None  # the weights of the best validation, where they are others
 
 
 def request_digest(request: TrainRequest) -> str:
     """Return the digest of what decides a training's result."""
-    return digest_of([request.base, list(request.examples), request.settings.model_dump(exclude=_WATCHING)])
+    pictures = [list(each) for each in (request.examples, request.held_out, request.compared)]
+    return digest_of([request.base, pictures, request.settings.model_dump(exclude=_WATCHING)])
 
 
 def require_same(kept: str, asked: str, path: Path, remove: str) -> None:
@@ -59,8 +61,9 @@ def save_checkpoint(folder: Path, state: State, digest: str) -> Path:
     beside = folder / f"{path.name}.part"
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir()
-    tensors = {name: value.detach().cpu().contiguous() for name, value in state.weights.items()}
-    save_file(tensors, beside / "weights.safetensors")
+    save_file(_on_cpu(state.weights), beside / "weights.safetensors")
+    if state.best is not None:
+        save_file(_on_cpu(state.best), beside / "best.safetensors")
     torch.save(state.optimizer, beside / "optimizer.pt")
     content = {"step": state.step, "request": digest}
     (beside / "state.json").write_text(json.dumps(content) + "\n", encoding="utf-8")
@@ -86,11 +89,14 @@ def load_checkpoint(folder: Path, digest: str) -> State | None:
     content = json.loads((path / "state.json").read_text(encoding="utf-8"))
     require_same(content["request"], digest, path, remove=str(folder))
     optimizer = torch.load(path / "optimizer.pt", map_location="cpu", weights_only=True)
-    return State(content["step"], load_file(path / "weights.safetensors"), optimizer)
+    best = path / "best.safetensors"
+    return State(
+        content["step"], load_file(path / "weights.safetensors"), optimizer, load_file(best) if best.is_file() else None
+    )
 
 
-class LossLog:
-    """The loss of every step as JSON lines; those after the checkpoint that a run resumes from are dropped."""
+class StepLog:
+    """What steps gave as JSON lines; those after the checkpoint that a run resumes from are dropped."""
 
     def __init__(self, path: Path, finished_steps: int) -> None:
         self.path = path
@@ -99,12 +105,12 @@ class LossLog:
         beside.write_text("".join(json.dumps(entry) + "\n" for entry in kept), encoding="utf-8")
         beside.replace(path)
 
-    def append(self, step: int, loss: float, learning_rate: float) -> None:
+    def write(self, entry: dict[str, Any]) -> None:
         """Add the line of one step."""
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps({"step": step, "loss": loss, "learning_rate": learning_rate}) + "\n")
+            file.write(json.dumps(entry) + "\n")
 
-    def entries(self) -> Iterator[dict[str, float]]:
+    def entries(self) -> Iterator[dict[str, Any]]:
         """Yield the whole lines; the last may have been cut off by a kill."""
         if not self.path.is_file():
             return
@@ -112,9 +118,17 @@ class LossLog:
             if line.endswith("\n"):
                 yield json.loads(line)
 
+
+class LossLog(StepLog):
+    """The loss of every step."""
+
+    def append(self, step: int, loss: float, learning_rate: float) -> None:
+        """Add the line of one step."""
+        self.write({"step": step, "loss": loss, "learning_rate": learning_rate})
+
     def final_loss(self) -> float:
         """Return the mean loss of the last tenth of the steps."""
-        losses = [entry["loss"] for entry in self.entries()]
+        losses = [float(entry["loss"]) for entry in self.entries()]
         last = losses[-max(1, len(losses) // 10) :]
         return sum(last) / len(last)
 
@@ -123,6 +137,10 @@ def _checkpoints(folder: Path) -> list[Path]:
     """Return the whole checkpoints of `folder`, the latest last."""
     whole = (path for path in folder.glob("step-*") if path.name.removeprefix("step-").isdigit())
     return sorted(whole, key=lambda path: int(path.name.removeprefix("step-")))
+
+
+def _on_cpu(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
 
 
 def _flush_to_disk(file: Path) -> None:

@@ -2,6 +2,7 @@
 
 Resumes by itself from the checkpoints in its output folder. On the CPU a run that was killed and resumed ends in the
 same bytes as one that was not. Latents are encoded once, and so are captions where the text encoder is not trained.
+Held-out pictures are validated on the way, which changes nothing in what is learnt.
 """
 
 import sys
@@ -17,7 +18,8 @@ from models.diffusion.lora_file import LoraWeights, from_peft, save_kohya
 from models.pictures import encode_png
 from models.seeds import derived_seed
 from models.trainers.checkpoint import LossLog, State, load_checkpoint, request_digest, save_checkpoint
-from models.trainers.examples import prepare
+from models.trainers.course import Course
+from models.trainers.examples import covering, prepare
 from models.trainers.lora_metadata import lora_metadata
 from models.trainers.step import Adapter, Trainer
 
@@ -34,77 +36,118 @@ def train(request_file: Path) -> None:
     use_threads(request.threads)
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     request.output.mkdir(parents=True, exist_ok=True)
-    digest = request_digest(request)
-    saved = load_checkpoint(request.output / "checkpoints", digest)
-    model = load_base(request.base, request.settings.precision)
-    prepared = prepare(model, request.examples, request.settings)
-    trainer = Trainer(Adapter(model, request.settings), prepared, request.settings)
-    finished = 0
-    if saved is not None:
-        finished = saved.step
-        trainer.adapter.load(saved.weights)
-        trainer.optimizer.load_state_dict(saved.optimizer)
-    log = LossLog(request.output / "loss.jsonl", finished)
-    _run(request, trainer, log, digest, finished)
-    lora = _write_lora(request, trainer)
-    emit("done", lora=str(lora), steps=request.settings.steps, final_loss=log.final_loss())
+    run = Run(request)
+    try:
+        run.train()
+    except FloatingPointError:
+        emit("diverged", step=run.finished)
+        raise
+    lora, step = run.write_loras()
+    emit("done", lora=str(lora), step=step, steps=run.finished, final_loss=run.log.final_loss())
 
 
-def _run(request: TrainRequest, trainer: Trainer, log: LossLog, digest: str, finished: int) -> None:
-    settings = request.settings
-    kept = finished
-    if finished:
-        _sample(request, trainer, finished)  # the run may have been stopped between this step and its pictures
-    for step in range(finished + 1, settings.steps + 1):
-        loss = trainer.step(step - 1)
-        log.append(step, loss, trainer.learning_rate)
-        emit("progress", step=step, steps=settings.steps, loss=loss)
-        _sample(request, trainer, step)
+class Run:
+    """One request's training, from its last checkpoint on."""
+
+    def __init__(self, request: TrainRequest) -> None:
+        self.request, self.settings = request, request.settings
+        self.digest = request_digest(request)
+        saved = load_checkpoint(request.output / "checkpoints", self.digest)
+        model = load_base(request.base, request.settings.precision)
+        prepared = prepare(model, request.examples, request.settings)
+        self.adapter = Adapter(model, request.settings)
+        self.trainer = Trainer(self.adapter, prepared, request.settings)
+        if saved is not None:
+            self.adapter.load(saved.weights)
+            self.trainer.optimizer.load_state_dict(saved.optimizer)
+        self.finished = saved.step if saved else 0
+        self.log = LossLog(request.output / "loss.jsonl", self.finished)
+        self.course = Course(self.adapter, request, self.finished, saved.best if saved else None)
+        if not self.adapter.trains_text_encoder:
+            model.set_aside_text_encoders()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether no step is left to do."""
+        return self.finished >= self.settings.steps or self.course.is_exhausted
+
+    def train(self) -> None:
+        """Do the steps that are left, and what was due after the last one when the run was ended.
+
+        Raises:
+            FloatingPointError: the loss is no longer a finite number.
+            Stopped: SIGTERM came; a checkpoint is saved.
+        """
+        settings = self.settings
+        self.course.validate(self.finished)
+        self._sample()
         stopping = stop_requested()
-        if stopping or step % settings.checkpoint_every == 0 or step == settings.steps:
-            state = State(step, trainer.adapter.tensors(), trainer.optimizer.state_dict())
-            path = save_checkpoint(request.output / "checkpoints", state, digest)
-            emit("checkpoint", step=step, path=str(path))
-            kept = step
+        while not (stopping or self.is_over):
+            loss = self.trainer.step(self.finished)
+            self.finished += 1
+            self.log.append(self.finished, loss, self.trainer.learning_rate)
+            emit("progress", step=self.finished, steps=settings.steps, loss=loss)
+            self.course.validate(self.finished)
+            self._sample()
+            stopping = stop_requested()
+            if stopping or self.finished % settings.checkpoint_every == 0 or self.is_over:
+                self._save()
         if stopping:
-            message = f"stopped, step {kept} of {settings.steps} is saved: the same command goes on from there"
+            message = f"stopped, step {self.finished} of {settings.steps} is saved: the same command goes on from there"
             raise Stopped(message)
 
+    def write_loras(self) -> tuple[Path, int]:
+        """Write the LoRA that was asked for, and beside it the best where that is another; return the former's step."""
+        path, last, best = self.request.output / "lora.safetensors", self.finished, self.course.best_step
+        best_weights = self.course.other_weights(last)
+        if best is None or best_weights is None:
+            self._write(path, last)
+            return path, last
+        if self.settings.choose == "last":
+            self._write(path, last)
+        self.adapter.load(best_weights)
+        self._write(path if self.settings.choose == "best" else path.with_name("best.safetensors"), best)
+        return path, best if self.settings.choose == "best" else last
 
-def _sample(request: TrainRequest, trainer: Trainer, step: int) -> None:
-    """Draw the sample prompts, where they are due and not drawn yet, each from the same noise every time."""
-    settings = request.settings
-    if not settings.sample_every or step % settings.sample_every:
-        return
-    folder = request.output / "samples"
-    folder.mkdir(exist_ok=True)
-    for number, prompt in enumerate(settings.sample_prompts):
-        path = folder / f"step-{step:06}-{number}.png"
-        if path.exists():
-            continue
-        if stop_requested():
+    def _save(self) -> None:
+        best = self.course.other_weights(self.finished)
+        state = State(self.finished, self.adapter.tensors(), self.trainer.optimizer.state_dict(), best)
+        path = save_checkpoint(self.request.output / "checkpoints", state, self.digest)
+        emit("checkpoint", step=self.finished, path=str(path))
+
+    def _sample(self) -> None:
+        """Draw the sample prompts, where they are due and not drawn yet, each from the same noise every time."""
+        settings, step = self.settings, self.finished
+        if not settings.sample_every or not step or step % settings.sample_every:
             return
-        words = prompt.replace("{trigger}", request.trigger)
-        edited = trainer.prepared.views[number % len(trainer.prepared.views)].control
-        controls = () if edited is None else (edited,)
-        drawing = Drawing(settings.sample_steps, settings.sample_guidance, settings.resolution, controls)
-        seed = derived_seed(settings.seed, "sample", number)
-        picture = trainer.adapter.model.sample([words], "", [seed], drawing)[0]
-        beside = path.with_name(path.name + ".part")
-        beside.write_bytes(encode_png(picture))
-        beside.replace(path)
-        emit("sample", step=step, image=str(path))
+        folder = self.request.output / "samples"
+        folder.mkdir(exist_ok=True)
+        for number, prompt in enumerate(settings.sample_prompts):
+            path = folder / f"step-{step:06}-{number}.png"
+            if path.exists():
+                continue
+            if stop_requested():
+                return
+            words = prompt.replace("{trigger}", self.request.trigger)
+            views = self.trainer.prepared.views
+            edited = views[number % len(views)].control
+            square = (settings.resolution, settings.resolution)
+            controls = () if edited is None else (covering(edited, square),)
+            drawing = Drawing(settings.sample_steps, settings.sample_guidance, settings.resolution, controls)
+            seed = derived_seed(settings.seed, "sample", number)
+            picture = self.adapter.model.sample([words], "", [seed], drawing)[0]
+            beside = path.with_name(path.name + ".part")
+            beside.write_bytes(encode_png(picture))
+            beside.replace(path)
+            emit("sample", step=step, image=str(path))
 
-
-def _write_lora(request: TrainRequest, trainer: Trainer) -> Path:
-    adapter = trainer.adapter
-    modules = {key: from_peft(state, adapter.size) for key, state in adapter.peft_states().items()}
-    metadata = lora_metadata(request, trainer.objective.prediction_type, adapter.model.keys)
-    path = request.output / "lora.safetensors"
-    text_encoders = modules.get("text_encoder", {}), modules.get("text_encoder_2", {})
-    weights = LoraWeights(modules[DENOISER], text_encoders[0], metadata, text_encoders[1])
-    save_kohya(path, weights, adapter.model.keys)
-    return path
+    def _write(self, path: Path, step: int) -> None:
+        """Write the adapter, whose weights are those of `step`, as a LoRA file."""
+        modules = {key: from_peft(state, self.adapter.size) for key, state in self.adapter.peft_states().items()}
+        keys = self.adapter.model.keys
+        metadata = lora_metadata(self.request, self.trainer.objective.prediction_type, keys) | {"ss_steps": str(step)}
+        text_encoders = modules.get("text_encoder", {}), modules.get("text_encoder_2", {})
+        save_kohya(path, LoraWeights(modules[DENOISER], text_encoders[0], metadata, text_encoders[1]), keys)
 
 
 if __name__ == "__main__":

@@ -88,8 +88,6 @@ class Trainer:
         self._captions: dict[tuple[str, int], Conditioning] = {}
         if self.keeps_prior or not adapter.trains_text_encoder:
             self._captions = self._encode_captions()
-        if not adapter.trains_text_encoder:
-            adapter.model.set_aside_text_encoders()
 
     @property
     def keeps_prior(self) -> bool:
@@ -126,15 +124,22 @@ class Trainer:
 
     def _losses(self, batch_number: int, step: int) -> torch.Tensor:
         """Return the losses (N,) of one batch."""
+        return self.losses(draw(self.prepared, self.settings, batch_number, self.objective), step)
+
+    def losses(self, batch: Draw, step: int) -> torch.Tensor:
+        """Return the losses (N,) of a batch, however it was drawn, in step `step`, counted from 0.
+
+        Raises:
+            FloatingPointError: one of them is not a finite number.
+        """
         model = self.adapter.model
-        batch = draw(self.prepared, self.settings, batch_number, self.objective)
         timesteps = batch.timesteps.to(model.device)
-        latents = self.prepared.latents[batch.indices].to(model.device)
+        latents = self.prepared.latents_of(batch.indices).to(model.device)
         offset = self.settings.noise_offset if self.objective.offsets_noise else 0.0
         noise = offset_noise(batch.noise, batch.offsets, offset).to(model.device)
         noisy = self.objective.disturb(latents, noise, timesteps)
-        masks = self.prepared.masks
-        mask = None if masks is None else masks[batch.indices].to(model.device)
+        masks = self.prepared.masks_of(batch.indices)
+        mask = None if masks is None else masks.to(model.device)
         low = self.settings.precision == "bfloat16"
         with torch.autocast(model.device.type, torch.bfloat16, enabled=low):
             prediction = model.predict(noisy, timesteps, {**self._told(batch), **self._seen(batch)})

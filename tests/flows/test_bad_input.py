@@ -82,6 +82,13 @@ def test_a_change_without_a_value(project, allowed):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo") or not sys.platform.startswith("linux"), reason="needs a Linux device")
+def test_a_rerun_with_a_wrong_change_costs_no_result(allowed):
+    arguments = ["rerun", str(CONFIG), "train_lora", "--set", f"workspace={allowed}/work", "--set", "train.stepz=3"]
+    result = CliRunner().invoke(app, arguments)
+    assert isinstance(result.exception, InputFault)
+    assert "train" in str(result.exception), "the change is refused before the workspace is looked into"
+
+
 def test_a_workspace_that_is_not_writable(project):
     message = refused({**project, "workspace": "/proc/reel2lora"}, "--allow-folder", "/proc")
     assert "workspace: 'reel2lora' cannot be written" in message

@@ -116,9 +116,10 @@ def test_a_deployment_runs_by_its_short_name(api):
             if "Ctrl-C" in line:
                 break
         deadline = time.monotonic() + 60
-        while len(names := {each["name"] for each in ask(api, "deployments")}) < 6 and time.monotonic() < deadline:
+        while len(names := {each["name"] for each in ask(api, "deployments")}) < 7 and time.monotonic() < deadline:
             time.sleep(0.2)
-        assert names == {f"luca-{n}" for n in ("character", "background", "pose", "expression", "all", "composition")}
+        kinds = ("character", "background", "pose", "expression", "all", "composition", "tune")
+        assert names == {f"luca-{kind}" for kind in kinds}
         unknown = run("-m", "prefect", "deployment", "run", "luca-nobody")
         assert unknown.returncode != 0
         assert "No deployment is called 'luca-nobody'" in unknown.stderr

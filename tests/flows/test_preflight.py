@@ -212,6 +212,9 @@ def test_a_base_that_the_trainer_does_not_know(tmp_path):
     (fault,) = base_faults(tmp_path)
     assert (fault.place, fault.severity) == ("base", "error")
     assert "no model_index.json" in fault.value
+    for text in ("{", "[]", "{}"):
+        (tmp_path / "model_index.json").write_text(text)
+        assert base_faults(tmp_path) == [fault]
     (tmp_path / "model_index.json").write_text('{"_class_name": "AudioPipeline"}')
     (fault,) = base_faults(tmp_path)
     assert "AudioPipeline" in fault.value

@@ -17,7 +17,7 @@ from flows.report_pictures import embed
 from models.sheets import composition_sheet, lora_sheet
 from tasks.run_record import StageUse
 from tests.flows.report_run import Workspace
-from tests.models.sheet_rows import evaluation_rows, lora_rows, stack_rows
+from tests.models.sheet_rows import evaluation_rows, lora_rows, stack_rows, validated_lora_rows
 
 SHARP = [Rejected(id=f"f{n}", reason="too_blurred", value=float(n)) for n in (3, 1, 8)]
 DAMAGE = Rejected(id="harbour", reason="film_damaged", value=34.5)
@@ -102,6 +102,16 @@ def test_what_came_out_and_what_was_refused_is_said(workspace):
     assert "harbour could be read only to second 34.5" in text.replace("  ", " ")
     assert "only luca" in text
     assert "1 min 23 s" in text
+
+
+def test_the_report_says_what_held_out_pictures_showed(workspace):
+    text = Page(write_report(whole_run(workspace).folder, workspace.run, "t").read_text()).text
+    assert "Held-out loss" not in text
+    loras = validated_lora_rows(workspace.folder / "rows" / "c")
+    workspace.finish("train_lora", loras, label="gia")
+    text = Page(write_report(workspace.folder, workspace.run, "t").read_text()).text
+    assert "300 of 400 0.1532 0.9000 to 0.5500 (learnt: 0.4000)" in text
+    assert "0.1532 not measured" in text
 
 
 def test_the_report_says_what_was_found(workspace):

@@ -22,6 +22,7 @@ from data_contracts.records import (
     Record,
 )
 from data_contracts.results import Evaluation, Finding, LoraFile, LoraWeight, StackPicture
+from data_contracts.training import Validation
 
 HARBOUR = Path(__file__).parents[2] / "samples" / "harbour"
 FILM_FRAMES_A_PICTURE = 4
@@ -198,6 +199,19 @@ def lora_rows(folder: Path) -> Dataset[LoraFile]:
         shots=("harbour:s0001",),
     )
     return Dataset(LoraFile, folder, [row])
+
+
+def validated_lora_rows(folder: Path) -> Dataset[LoraFile]:
+    """Return a LoRA of step 300 of 400, which overfits from there on."""
+    (row,) = lora_rows(folder)
+    falls = {0: (0.9, 0.9), 100: (0.7, 0.65), 200: (0.6, 0.5), 300: (0.55, 0.4), 400: (0.62, 0.35)}
+    lines = [
+        Validation(step=step, held_out=(held_out,), learnt=(learnt,)) for step, (held_out, learnt) in falls.items()
+    ]
+    (folder / "files" / "validation.jsonl").write_text("".join(line.model_dump_json() + "\n" for line in lines))
+    losses = {"base_held_out_loss": 0.9, "held_out_loss": 0.55, "learnt_loss": 0.4}
+    steps = {"validation_log": "validation.jsonl", "chosen_step": 300, "best_step": 300}
+    return Dataset(LoraFile, folder, [LoraFile.model_validate(row.model_dump() | losses | steps)])
 
 
 def _noise(rng: np.random.Generator, seed: int) -> Image.Image:

@@ -14,7 +14,7 @@ from models.sheets.drawing import GREEN, MAGENTA, clock, evenly, fit, font, wrap
 from models.sheets.film import origins, overlay
 from models.sheets.page import HEIGHT, WIDTH, Page, Section, Tile, draw_page, rows_by_section
 from models.sheets.training import smooth
-from tests.models.sheet_rows import HARBOUR, Rows, evaluation_rows, lora_rows, stack_rows
+from tests.models.sheet_rows import HARBOUR, Rows, evaluation_rows, lora_rows, stack_rows, validated_lora_rows
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +71,18 @@ def test_the_lora_sheet_shows_curve_and_samples(tmp_path):
     sheet = sheets.lora_sheet(lora_rows(tmp_path), "examples", tmp_path)
     assert sheet is not None
     assert sheet.height > 500
+
+
+def test_the_lora_sheet_marks_the_chosen_step_on_the_validations(tmp_path):
+    def green(sheet):
+        return int((np.abs(np.asarray(sheet).astype(int) - (27, 122, 67)).max(axis=2) < 12).sum())
+
+    plain, validated = (
+        sheets.lora_sheet(lora_rows(tmp_path / "a")),
+        sheets.lora_sheet(validated_lora_rows(tmp_path / "b")),
+    )
+    assert green(validated) > green(plain) + 100
+    assert abs(plain.height - validated.height) < 20  # both curves side by side
 
 
 def test_what_was_found_is_green_below_its_picture(tmp_path):

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from data_contracts.faults import InputFault
-from models.diffusion import family_of, load_base, sd15, sdxl
+from models.diffusion import family_of, load_base, sd15, sdxl, tokenizer_folder
 from models.weights import MissingWeights
 from tests.models.ldm_checkpoint import write_checkpoint
 from tests.random_base import make_random_base
@@ -55,3 +55,5 @@ def test_without_its_configuration_the_command_that_fetches_it_is_named(tmp_path
     save_file({name: torch.ones(1) for name in names}, tmp_path / "base.safetensors")
     with pytest.raises(MissingWeights, match="hf download stable-diffusion-v1-5/stable-diffusion-v1-5 model_index"):
         load_base(tmp_path / "base.safetensors", device="cpu")
+    with pytest.raises(InputFault, match=r"base\.safetensors holds weights alone, and .* `hf download "):
+        tokenizer_folder(tmp_path / "base.safetensors")

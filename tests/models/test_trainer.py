@@ -223,11 +223,11 @@ def test_three_steps_are_those_of_the_plain_recipe_to_the_bit(base, examples, tm
     data = prepare(sd15.load(base, device="cpu"), examples, config)
     for number, factor in enumerate((1 / 3, 2 / 3, 1)):  # two steps of warm-up, then the cosine's peak
         seen = draw(data, config, number, OBJECTIVE)
-        noise, latents = seen.noise + 0.05 * seen.offsets, data.latents[seen.indices]
+        noise, latents = seen.noise + 0.05 * seen.offsets, data.latents_of(seen.indices)
         tokens = pipeline.tokenizer(seen.captions, padding="max_length", return_tensors="pt").input_ids
         noisy = noises.add_noise(latents, noise, seen.timesteps)
         said = networks[0](noisy, seen.timesteps, networks[1](tokens)[0]).sample
-        mask = data.masks[seen.indices]
+        mask = data.masks_of(seen.indices)
         errors = ((said - noise).square() * mask).mean(dim=(1, 2, 3)) / mask.mean(dim=(1, 2, 3))
         snr = noises.alphas_cumprod[seen.timesteps] / (1 - noises.alphas_cumprod[seen.timesteps])
         (errors * (snr.clamp(max=5) / snr)).mean().backward()
@@ -285,9 +285,9 @@ def test_what_lies_outside_the_masks_stays_as_the_base_model_draws_it(base, prep
         for number in range(config.steps):
             trainer.step(number)
         model = trainer.adapter.model
-        inside = prepared.masks
+        inside = prepared.masks_of(range(3))
         assert inside is not None
-        noisy, timesteps = torch.randn(prepared.latents.shape), torch.tensor([900] * 3)
+        noisy, timesteps = torch.randn(prepared.latents_of(range(3)).shape), torch.tensor([900] * 3)
         captions = [example.caption for example in prepared.examples]
         with torch.no_grad():
             changed = model.unet(noisy, timesteps, model.encode_prompts(captions)["states"]).sample
@@ -330,7 +330,7 @@ def test_masks_and_pictures_are_checked_before_training(base, examples, tmp_path
     empty.write_bytes(encode_png(np.zeros((80, 100), np.uint8)))
     small.write_bytes(encode_png(np.full((8, 8), 255, np.uint8)))
     for change, message in (
-        ({"mask": empty}, "shows nothing in the centre square"),
+        ({"mask": empty}, "shows nothing in the centre of 64x64 pixels"),
         ({"mask": small}, "must be equal"),
         ({"mask": tmp_path / "none.png"}, "not a picture"),
         ({"image": tmp_path / "none.png"}, r"example .*none\.png"),
@@ -340,10 +340,10 @@ def test_masks_and_pictures_are_checked_before_training(base, examples, tmp_path
 
 
 def test_latents_and_masks_have_the_same_places(prepared: Prepared):
-    assert prepared.latents.shape == (3, 4, 8, 8)
+    assert prepared.latents_of(range(3)).shape == (3, 4, 8, 8)
     assert prepared.masks is not None
     # columns 30..60 of 100 are 20..50 of the centre square's 80, and so 2..5 of the latents' 8
-    assert prepared.masks[0, 0, 4].tolist() == pytest.approx([0, 0, 1, 1, 1, 0, 0, 0], abs=0.01)
+    assert prepared.masks[0][0, 4].tolist() == pytest.approx([0, 0, 1, 1, 1, 0, 0, 0], abs=0.01)
 
 
 def test_the_loss_log_forgets_what_came_after_the_checkpoint(tmp_path: Path):
