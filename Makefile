@@ -29,6 +29,9 @@ demo: $(STAMP)  ## the whole graph on the sample film; ends by printing where it
 test: $(STAMP)  ## the tests, under 10 minutes
 	$(BIN)/python -m pytest
 
+test-slow: $(STAMP)  ## the tests that take a minute each: searches and suites that are killed, a run on a single checkpoint
+	$(BIN)/python -m pytest -m slow
+
 check: $(STAMP)  ## lint, format, types, import layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

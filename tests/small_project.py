@@ -18,9 +18,7 @@ SMALL = {
     **{f"loras.{name}.train.sample_steps": "2" for name in ("luca", "portorosso", "running", "happy")},
     **{f"loras.{name}.evaluate.steps": "2" for name in ("luca", "portorosso", "running", "happy")},
     **{f"loras.{name}.evaluate.seeds": "[1]" for name in ("luca", "portorosso", "running", "happy")},
-    "search_weights.trials": "2",
-    "search_weights.seeds": "1",
-    "search_weights.steps": "2",
+    "search_weights.trials": "0",
     "compose_loras.steps": "2",
     "compose_loras.seeds": "[1, 2]",
 }
@@ -38,7 +36,6 @@ def tiny_project(workspace: Path) -> dict[str, str]:
     rest = f"train: {train}, evaluate: {{steps: 2, seeds: [1]}}"
     return {
         **few,
-        "search_weights.trials": "0",
         "films": "[{path: samples/harbour/harbour.mp4, from_frame: 168, to_frame: 300}]",
         "loras": f"{{luca: {{type: character, {rest}}}, portorosso: {{type: background, {rest}}}}}",
     }

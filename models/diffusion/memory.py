@@ -146,7 +146,7 @@ def _vae_gb(base: Path, settings: TrainSettings) -> float:
 def _width(base: Path) -> float:
     """Return how wide a U-Net of SD 1.x's kind is beside SD 1.5's: channels by the share of pixels they stand for."""
     config = _read(base / "unet" / "config.json")
-    if config.get("addition_embed_type") or not config.get("block_out_channels"):
+    if config.get("addition_embed_type") == "text_time" or not config.get("block_out_channels"):
         return 1.0
     layers = config.get("layers_per_block", SD15_LAYERS)
     return _features(config["block_out_channels"], layers) / _features(SD15_CHANNELS, SD15_LAYERS)

@@ -64,6 +64,7 @@ def typed(given: dict[str, str], *arguments: str):
     return CliRunner().invoke(app, [arguments[0], str(CONFIG), *arguments[1:], *options], env={"COLUMNS": "240"})
 
 
+@pytest.mark.slow
 def test_it_is_checked_captioned_for_and_trained(file, allowed):
     given, workspace = changes(allowed / "work", file), allowed / "work"
     checked = typed(given, "preflight", "--lora", LORA)

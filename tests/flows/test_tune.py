@@ -99,6 +99,7 @@ def wait_for(pattern: str, root: Path, running: "subprocess.Popen[str]") -> Path
     raise AssertionError(pattern)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_killed_search_goes_on_without_training_a_finished_trial_again(tmp_path):
     asked = make_tiny(tmp_path)

@@ -127,6 +127,7 @@ def test_what_is_learnt_by_heart_is_not_chosen(chosen, by_heart, tmp_path):
     assert not (chosen / "best.safetensors").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_training_chooses_the_same(chosen, by_heart, tmp_path):
     """The best step's weights come from a checkpoint, since the run is killed after it."""
     request = written(tmp_path, lite_base.FOLDER, by_heart, BY_HEART, choose="best")

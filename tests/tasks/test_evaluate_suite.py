@@ -188,6 +188,7 @@ def test_the_ground_of_held_out_characters_does_not_count_but_a_places_does(draw
     assert scored(masked, place) == scored(list(examples), place)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(280)
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells a child that its parent died")
 def test_a_killed_run_goes_on_and_draws_no_picture_twice(base, tmp_path):

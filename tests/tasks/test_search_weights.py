@@ -189,6 +189,7 @@ def test_of_two_loras_each_is_left_out_and_the_given_weights_are_drawn_where_oth
     assert [variant.name for variant in variants_of({"luca": 1.0}, {"luca": 1.0})] == ["base", "only luca"]
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(280)
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells a child that its parent died")
 def test_a_killed_search_goes_on_and_draws_no_picture_twice(base, tmp_path):
