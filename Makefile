@@ -7,7 +7,7 @@ CONFIG ?= configs/luca.yaml
 # Further options of the demo's run, such as OPTIONS='--set compose_loras.seeds=4'
 OPTIONS ?=
 
-.PHONY: help install demo test check format bench up schemas clean
+.PHONY: help install demo test test-slow check format bench up schemas clean
 
 help:  ## what can be made
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12

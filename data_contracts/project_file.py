@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from data_contracts.faults import InputFault
 from data_contracts.project import Project
-from data_contracts.project_paths import Tree, mapping, root_of, with_paths, workspace_path
+from data_contracts.project_paths import Tree, existing, mapping, root_of, with_paths, workspace_path
 
 
 def load_project(path: Path, changes: Mapping[str, str] | None = None) -> Project:
@@ -23,7 +23,8 @@ def load_project(path: Path, changes: Mapping[str, str] | None = None) -> Projec
         InputFault: every fault of the file in one message: file, key, value, rule, remedy.
     """
     path = path.resolve()
-    own, root = read_yaml(path), root_of(path)
+    root = root_of(path)
+    own = overlaid(read_yaml(path), root, path.name)
     for key, value in (changes or {}).items():
         set_key(own, key, yaml.safe_load(value))
     profile = find_profile(str(own.get("profile", "lite")), path.parent)
@@ -33,6 +34,23 @@ def load_project(path: Path, changes: Mapping[str, str] | None = None) -> Projec
         return Project.model_validate(tree)
     except ValidationError as error:
         raise InputFault(describe(error, own, path.name, profile.name)) from error
+
+
+def overlaid(own: Tree, root: Path, file: str) -> Tree:
+    """Lay the YAML files that a project names under `overlays`, such as what `reel2lora tune` found, over it.
+
+    Raises:
+        InputFault: `overlays` is no list, or names a file that is not there, is no YAML, or is not the project's own.
+    """
+    entries = own.pop("overlays", None) or []
+    if not isinstance(entries, list):
+        message = (
+            f"{file}: overlays: {entries!r} should be a list of YAML files, such as [workspace/luca/tune/luca.yaml]"
+        )
+        raise InputFault(message)
+    for number, entry in enumerate(entries):
+        own = merged(own, read_yaml(existing(entry, f"overlays.{number}", root, file)))
+    return own
 
 
 def workspace_of(path: Path) -> Path:

@@ -41,13 +41,15 @@ def evaluate(
     allow(allow_folder)
     values = parsed(changes)
     from data_contracts.project_file import load_project  # noqa: PLC0415
-    from flows.evaluate_suite import evaluate_in_suite, newest_trained  # noqa: PLC0415
     from flows.main import use_prefect  # noqa: PLC0415  it knows this command
     from models.suite.summary import read_summary  # noqa: PLC0415
     from models.suite.words import FILE  # noqa: PLC0415
 
-    newest_trained(load_project(config, values), lora)
+    project = load_project(config, values)
     with use_prefect():
+        from flows.evaluate_suite import evaluate_in_suite, newest_trained  # noqa: PLC0415  Prefect looks for its server
+
+        newest_trained(project, lora)
         done = evaluate_in_suite(config.resolve(), lora, thoroughness.value, subject, values)
     print_summary(read_summary(done.folder))
     print(f"summary: {os.path.relpath(done.folder / FILE)}")

@@ -138,9 +138,10 @@ def read_project(config: Path) -> dict[str, Any]:
     from pydantic import ValidationError  # noqa: PLC0415
 
     from data_contracts.lora_stages import ComposeLorasConfig  # noqa: PLC0415
-    from data_contracts.project_file import complete, find_profile, read_yaml  # noqa: PLC0415
+    from data_contracts.project_file import complete, find_profile, overlaid, read_yaml  # noqa: PLC0415
+    from data_contracts.project_paths import root_of  # noqa: PLC0415
 
-    own = read_yaml(config)
+    own = overlaid(read_yaml(config), root_of(config.resolve()), config.name)
     profile = find_profile(str(own.get("profile", "lite")), config.resolve().parent)
     tree = complete(own, read_yaml(profile), config.name)
     settings = tree.get("compose_loras") or {}

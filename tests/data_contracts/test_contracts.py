@@ -131,3 +131,21 @@ def test_two_films_of_one_name_are_refused(tmp_path):
 def test_results_can_be_looked_at_when_the_film_is_gone(tmp_path):
     (tmp_path / "own.yaml").write_text("name: old\nfilms: [gone.mp4]\nloras: {}\n")
     assert workspace_of(tmp_path / "own.yaml") == tmp_path / "workspace" / "old"
+
+
+def test_overlays_are_laid_over_the_project_in_order(tmp_path):
+    (tmp_path / "film.mp4").write_bytes(b"-")
+    tree = yaml.safe_load((CONFIGS / "luca.yaml").read_text())
+    tree.update(films=["film.mp4"], characters={}, places={}, overlays=["one.yaml", "two.yaml"])
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(tree))
+    (tmp_path / "one.yaml").write_text("loras: {luca: {train: {rank: 8, alpha: 4}}}")
+    (tmp_path / "two.yaml").write_text("loras: {luca: {train: {rank: 32}}}")
+    settings = load_project(tmp_path / "own.yaml").loras["luca"].train.settings
+    assert (settings.rank, settings.alpha) == (32, 4)
+    assert load_project(tmp_path / "own.yaml", {"loras.luca.train.rank": "2"}).loras["luca"].train.settings.rank == 2
+    (tmp_path / "two.yaml").unlink()
+    with pytest.raises(InputFault, match=r"overlays\.1.*two\.yaml"):
+        load_project(tmp_path / "own.yaml")
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump({**tree, "overlays": "one.yaml"}))
+    with pytest.raises(InputFault, match="should be a list"):
+        load_project(tmp_path / "own.yaml")
