@@ -110,6 +110,7 @@ def test_a_tall_picture_tells_sdxl_its_size_its_crop_and_what_is_seen(tmp_path: 
 RUN = {"buckets": True, "batch": 2, "accumulate": 2, "steps": 9, "checkpoint_every": 3, "sample_every": 0}
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_goes_on_to_the_same_bytes(base: Path, examples, tmp_path: Path):
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     train_in(whole, base, examples, **RUN)

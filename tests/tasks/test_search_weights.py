@@ -27,6 +27,7 @@ from tasks.stack_weights import STARTUP
 from tests.random_base import make_random_base
 from tests.small_project import CONFIG, ROOT
 
+pytestmark = pytest.mark.slow  # each search loads the base model several times; CI's demo searches, too
 SUBJECTS = {"luca": "character", "portorosso": "background"}
 SAMPLING = {"steps": 2, "size": 64, "batch": 2, "guidance": 4.0, "judge": "world-probe"}
 SEARCH = SearchWeightsConfig(trials=7, seeds=2, steps=2)
@@ -189,7 +190,6 @@ def test_of_two_loras_each_is_left_out_and_the_given_weights_are_drawn_where_oth
     assert [variant.name for variant in variants_of({"luca": 1.0}, {"luca": 1.0})] == ["base", "only luca"]
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(280)
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux tells a child that its parent died")
 def test_a_killed_search_goes_on_and_draws_no_picture_twice(base, tmp_path):
