@@ -23,17 +23,35 @@ def load_project(path: Path, changes: Mapping[str, str] | None = None) -> Projec
         InputFault: every fault of the file in one message: file, key, value, rule, remedy.
     """
     path = path.resolve()
-    root = root_of(path)
-    own = overlaid(read_yaml(path), root, path.name)
+    own = read_own(path)
     for key, value in (changes or {}).items():
         set_key(own, key, yaml.safe_load(value))
-    profile = find_profile(str(own.get("profile", "lite")), path.parent)
-    tree = complete(own, read_yaml(profile), path.name)
-    tree = with_paths(tree, root, path.name)
+    tree, profile = project_tree(path, own)
     try:
-        return Project.model_validate(tree)
+        return Project.model_validate(with_paths(tree, root_of(path), path.name))
     except ValidationError as error:
         raise InputFault(describe(error, own, path.name, profile.name)) from error
+
+
+def read_own(path: Path) -> Tree:
+    """Return what a project file says, with its overlays over it.
+
+    Raises:
+        InputFault: it is missing, no YAML or no mapping, or an overlay is.
+    """
+    path = path.resolve()
+    return overlaid(read_yaml(path), root_of(path), path.name)
+
+
+def project_tree(path: Path, own: Tree) -> tuple[Tree, Path]:
+    """Return a project laid on its profile, its paths still as they were written, and the profile's file.
+
+    Raises:
+        InputFault: there is no such profile, or a character, place or LoRA is described in keys that nobody knows.
+    """
+    path = path.resolve()
+    profile = find_profile(str(own.get("profile", "lite")), path.parent)
+    return complete(own, read_yaml(profile), path.name), profile
 
 
 def overlaid(own: Tree, root: Path, file: str) -> Tree:
@@ -56,7 +74,7 @@ def overlaid(own: Tree, root: Path, file: str) -> Tree:
 def workspace_of(path: Path) -> Path:
     """Return a project's workspace without asking for its films: they may be gone by the time one looks at results."""
     path = path.resolve()
-    return workspace_path(read_yaml(path), root_of(path), path.name)
+    return workspace_path(read_own(path), root_of(path), path.name)
 
 
 def read_yaml(path: Path) -> Tree:

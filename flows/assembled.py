@@ -12,7 +12,7 @@ from models.caption.tokens import load_tokenizer
 from models.dataset_checks.folder import check_folder
 from models.dataset_checks.wanted import Wanted
 from models.diffusion import tokenizer_folder
-from tasks.run_record import RunRecord, latest_runs
+from tasks.run_record import latest_runs
 
 
 def assembled_faults(project: Project, base: Path, loras: list[str]) -> tuple[list[Fault], list[str]]:
@@ -41,23 +41,14 @@ def assembled_folder(project: Project, name: str) -> Path | None:
     """Return the newest data set of a LoRA in kohya's form, None where its settings have changed since."""
     plan = project.loras[name]
     for run in latest_runs(project.workspace):
-        results = {stage: _result(project.workspace, run, stage, name) for stage in _STAGES}
-        captions, examples = results["caption_images"], results["assemble_dataset"]
+        captions = run.finished(project.workspace, "caption_images", name)
+        examples = run.finished(project.workspace, "assemble_dataset", name)
         if captions is None or examples is None:
             continue
-        current = _is_of(captions, plan.caption) and _is_of(examples, plan.dataset)
-        folder = examples / "kohya"
-        return folder if current and folder.is_dir() else None
+        made = project.workspace / examples.key
+        current = _is_of(project.workspace / captions.key, plan.caption) and _is_of(made, plan.dataset)
+        return made / "kohya" if current and (made / "kohya").is_dir() else None
     return None
-
-
-_STAGES = ("caption_images", "assemble_dataset")
-
-
-def _result(workspace: Path, run: RunRecord, stage: str, label: str) -> Path | None:
-    """Return the folder of a finished stage that a run used for a LoRA."""
-    keys = [use.key for use in run.stages if use.stage == stage and use.label == label]
-    return next((workspace / key for key in keys if (workspace / key / "manifest.json").is_file()), None)
 
 
 def _is_of(folder: Path, config: StageConfig) -> bool:

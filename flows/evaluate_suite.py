@@ -6,7 +6,7 @@ from typing import Any
 
 from prefect import flow
 
-from data_contracts.dataset import Dataset, R, read_rows
+from data_contracts.dataset import Dataset
 from data_contracts.faults import InputFault
 from data_contracts.lora_stages import DrawSuiteConfig, EvaluateSuiteConfig
 from data_contracts.manifest import Manifest
@@ -27,7 +27,7 @@ from models.weights import MissingWeights
 from tasks.draw_suite import draw_suite
 from tasks.evaluate_suite import evaluate_suite
 from tasks.progress import logger
-from tasks.run_record import RunRecord, labelled, latest_runs, note_use
+from tasks.run_record import RunRecord, labelled, latest_runs, note_use, result_of
 
 EMBEDDED_BY = ("dinov2-base", "clip-vit-large-patch14", "efficientnet-lite0+colour")
 """DINO and CLIP-I, which papers give, and what is here where neither is."""
@@ -89,10 +89,12 @@ def newest_trained(project: Project, lora: str) -> Trained:
         message = f"{lora!r} is not a LoRA of the project; known: {', '.join(project.loras)}"
         raise InputFault(message)
     for run in latest_runs(project.workspace):
-        weights = _result(project.workspace, run, "train_lora", lora, LoraFile)
-        examples = _result(project.workspace, run, "assemble_dataset", lora, Example)
+        weights = run.finished(project.workspace, "train_lora", lora)
+        examples = run.finished(project.workspace, "assemble_dataset", lora)
         if weights is not None and examples is not None:
-            return Trained(weights, examples, run)
+            return Trained(
+                result_of(project.workspace, weights, LoraFile), result_of(project.workspace, examples, Example), run
+            )
     message = f"no run has trained {lora!r} yet: reel2lora run CONFIG --lora {lora}"
     raise InputFault(message)
 
@@ -142,12 +144,3 @@ def keep_uses(workspace: Path, run: RunRecord) -> None:
     for use in run.stages:
         if Manifest.load(workspace / use.key) is not None:
             note_use(use.model_copy(update={"reused": True, "seconds": 0.0}))
-
-
-def _result(workspace: Path, run: RunRecord, stage: str, label: str, record: type[R]) -> Dataset[R] | None:
-    """Return a finished stage's result that a run used for a LoRA."""
-    for use in run.stages:
-        folder = workspace / use.key
-        if use.stage == stage and use.label == label and Manifest.load(folder) is not None:
-            return Dataset(record, folder, read_rows(folder / "records.parquet", record))
-    return None

@@ -86,13 +86,13 @@ def newest(workspace: Path, name: str) -> "StageUse":
     Raises:
         InputFault: none is trained yet.
     """
-    from tasks.run_record import latest_runs  # noqa: PLC0415
+    from tasks.run_record import newest_use  # noqa: PLC0415
 
-    for use in (use for run in latest_runs(workspace) for use in run.stages):
-        if (use.stage, use.label) == ("train_lora", name) and (workspace / use.key / "records.parquet").is_file():
-            return use
-    message = f"no LoRA called {name!r} is trained in the workspace: reel2lora run CONFIG --lora {name}"
-    raise InputFault(message)
+    use = newest_use(workspace, "train_lora", name)
+    if use is None:
+        message = f"no LoRA called {name!r} is trained in the workspace: reel2lora run CONFIG --lora {name}"
+        raise InputFault(message)
+    return use
 
 
 def recommended(workspace: Path, trainings: Mapping[str, str]) -> dict[str, float]:
@@ -101,26 +101,25 @@ def recommended(workspace: Path, trainings: Mapping[str, str]) -> dict[str, floa
     trainings: the keys of the LoRAs' results, by name.
     """
     from data_contracts.composition import FILE, Composition  # noqa: PLC0415
-    from tasks.run_record import latest_runs  # noqa: PLC0415
+    from tasks.run_record import newest_use  # noqa: PLC0415
 
-    for use in (use for run in latest_runs(workspace) for use in run.stages if use.stage == "compose_loras"):
-        file = workspace / use.key / FILE
-        if file.is_file():
-            search = Composition.model_validate_json(file.read_text(encoding="utf-8")).search
-            weights = {each.lora: each.weight for each in search.weights} if search else {}
-            return {name: weight for name, weight in weights.items() if trainings.get(name) in use.parents}
-    return {}
+    use = newest_use(workspace, "compose_loras")
+    if use is None:
+        return {}
+    search = Composition.model_validate_json((workspace / use.key / FILE).read_text(encoding="utf-8")).search
+    weights = {each.lora: each.weight for each in search.weights} if search else {}
+    return {name: weight for name, weight in weights.items() if trainings.get(name) in use.parents}
 
 
 def released(workspace: Path, use: "StageUse", sampling: "ComposeLorasConfig", weight: float | None) -> "ReleasedLora":
     """Return a LoRA by its training, at `weight` or that of its type."""
-    from data_contracts.dataset import Dataset, read_rows  # noqa: PLC0415
+    from data_contracts.dataset import read_rows  # noqa: PLC0415
     from data_contracts.records import Example  # noqa: PLC0415
     from data_contracts.results import LoraFile  # noqa: PLC0415
     from models.exports.lora_release import ReleasedLora  # noqa: PLC0415
+    from tasks.run_record import result_of  # noqa: PLC0415
 
-    rows = workspace / use.key / "records.parquet"
-    made = Dataset(LoraFile, rows.parent, read_rows(rows, LoraFile))
+    made = result_of(workspace, use, LoraFile)
     (lora,) = made.rows
     learnt_from = [workspace / key / "records.parquet" for key in use.parents if key.startswith("assemble_dataset/")]
     examples = [row for file in learnt_from if file.is_file() for row in read_rows(file, Example)]
@@ -138,12 +137,9 @@ def read_project(config: Path) -> dict[str, Any]:
     from pydantic import ValidationError  # noqa: PLC0415
 
     from data_contracts.lora_stages import ComposeLorasConfig  # noqa: PLC0415
-    from data_contracts.project_file import complete, find_profile, overlaid, read_yaml  # noqa: PLC0415
-    from data_contracts.project_paths import root_of  # noqa: PLC0415
+    from data_contracts.project_file import project_tree, read_own  # noqa: PLC0415
 
-    own = overlaid(read_yaml(config), root_of(config.resolve()), config.name)
-    profile = find_profile(str(own.get("profile", "lite")), config.resolve().parent)
-    tree = complete(own, read_yaml(profile), config.name)
+    tree, _ = project_tree(config, read_own(config))
     settings = tree.get("compose_loras") or {}
     try:
         return {**tree, "compose_loras": ComposeLorasConfig.model_validate(settings)}

@@ -11,7 +11,7 @@ from data_contracts.dataset import Dataset, read_rows
 from data_contracts.faults import InputFault
 from data_contracts.records import Example, Frame
 from flows.inspect_runs import latest_run
-from tasks.run_record import RunRecord, StageUse, latest_runs
+from tasks.run_record import RunRecord, StageUse, newest_use, result_of
 from tasks.shards import journal_of
 
 console = Console()
@@ -20,12 +20,8 @@ MOST_NUMBERS = 12
 
 def latest_examples(workspace: Path, lora: str) -> Dataset[Example] | None:
     """Return the data set that the newest run made for a LoRA; None where there is none."""
-    for run in latest_runs(workspace):
-        for use in run.stages:
-            rows = workspace / use.key / "records.parquet"
-            if use.stage == "assemble_dataset" and use.label == lora and rows.is_file():
-                return Dataset(Example, rows.parent, read_rows(rows, Example))
-    return None
+    use = newest_use(workspace, "assemble_dataset", lora)
+    return None if use is None else result_of(workspace, use, Example)
 
 
 def print_trace(workspace: Path, lora: str) -> None:

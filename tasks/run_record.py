@@ -9,6 +9,9 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from data_contracts.dataset import Dataset, R, read_rows
+from data_contracts.manifest import Manifest
+
 
 class StageUse(BaseModel):
     """One stage of a run."""
@@ -39,6 +42,11 @@ class RunRecord(BaseModel):
     state: Literal["running", "finished", "failed"] = "running"
     error: str = ""
     stages: list[StageUse] = Field(default_factory=list)
+
+    def finished(self, workspace: Path, stage: str, label: str | None = None) -> StageUse | None:
+        """Return the run's first use of a stage, for `label` or for anything, whose result still stands."""
+        of_stage = (use for use in self.stages if use.stage == stage and label in {None, use.label})
+        return next((use for use in of_stage if Manifest.load(workspace / use.key) is not None), None)
 
     def save(self, workspace: Path) -> Path:
         """Write the record, beside and renamed; return its path."""
@@ -104,3 +112,15 @@ def latest_runs(workspace: Path) -> list[RunRecord]:
     """Return the workspace's runs, newest first."""
     paths = sorted((workspace / "runs").glob("*.json"), reverse=True)
     return [RunRecord.model_validate_json(path.read_text(encoding="utf-8")) for path in paths]
+
+
+def newest_use(workspace: Path, stage: str, label: str | None = None) -> StageUse | None:
+    """Return the newest run's use of a stage, for `label` or for anything, whose result still stands."""
+    uses = (run.finished(workspace, stage, label) for run in latest_runs(workspace))
+    return next((use for use in uses if use is not None), None)
+
+
+def result_of(workspace: Path, use: StageUse, record: type[R]) -> Dataset[R]:
+    """Return the result that a run used."""
+    folder = workspace / use.key
+    return Dataset(record, folder, read_rows(folder / "records.parquet", record))

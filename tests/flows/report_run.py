@@ -6,9 +6,9 @@ from pathlib import Path
 from PIL import Image
 
 from data_contracts.dataset import Dataset, write_rows
-from data_contracts.manifest import Counts, Manifest
 from data_contracts.records import Rejected
 from tasks.run_record import RunRecord, StageUse
+from tests.finished_stage import finish_stage
 
 
 class Workspace:
@@ -31,27 +31,16 @@ class Workspace:
     ) -> StageUse:
         """Write a stage's result and note its use."""
         use = self.note(stage, label=label, parents=parents, reused=reused)
-        folder = self.folder / use.key
-        folder.mkdir(parents=True, exist_ok=True)
-        write_rows(folder / "records.parquet", list(rows))
+        reasons = [row.reason for row in refused]
+        folder = finish_stage(
+            self.folder / use.key,
+            list(rows),
+            {"every_s": 0.5, "backend": "<b>plain</b>"},
+            {reason: reasons.count(reason) for reason in sorted(set(reasons))},
+        )
         write_rows(folder / "rejected.parquet", list(refused))
         if sheet is not None:
             sheet.save(folder / "sheet.jpg", format="JPEG", quality=82)
-        reasons = [row.reason for row in refused]
-        Manifest(
-            stage=stage,
-            version=1,
-            digest=use.digest * 4,
-            content_digest="1" * 64,
-            record=rows.record.__name__ if isinstance(rows, Dataset) else "Frame",
-            inputs={},
-            config={"every_s": 0.5, "backend": "<b>plain</b>"},
-            versions={},
-            counts=Counts(kept=len(rows), rejected={reason: reasons.count(reason) for reason in sorted(set(reasons))}),
-            shards=3,
-            seconds=83.4,
-            finished_at="2025-01-01T12:00:00+00:00",
-        ).save(folder)
         return use
 
     def note(self, stage: str, *, label: str = "", parents: Sequence[StageUse] = (), reused: bool = False) -> StageUse:

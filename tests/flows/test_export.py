@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from data_contracts.dataset import write_rows
 from data_contracts.exports import items_of
 from data_contracts.faults import InputFault
-from data_contracts.manifest import Counts, Manifest
 from data_contracts.records import Example, Facets
 from flows.main import app
 from flows.trace import latest_examples
@@ -17,18 +15,14 @@ from models.exports import FORMATS
 from models.exports.folder import check_same, read_export
 from models.pictures import keep_picture
 from tasks.run_record import RunRecord, StageUse
+from tests.finished_stage import finish_stage
 
 SIDE = 64
 
 
 def finish(workspace: Path, stage: str, rows: list[Example], config: dict) -> StageUse:
     """Write a finished result as a stage would."""
-    folder = workspace / stage / "0123456789abcdef"
-    (folder / "files").mkdir(parents=True, exist_ok=True)
-    write_rows(folder / "records.parquet", rows)
-    digests = {"digest": "0" * 64, "content_digest": "1" * 64, "inputs": {}, "versions": {}}
-    told = {"counts": Counts(kept=len(rows), rejected={}), "shards": 1, "seconds": 1.0, "finished_at": "2026-01-01"}
-    Manifest(stage=stage, version=1, record="Example", config=config, **digests, **told).save(folder)
+    folder = finish_stage(workspace / stage / "0123456789abcdef", rows, config)
     return StageUse(stage=stage, label="luca", digest=folder.name, parents=(), reused=False, seconds=1.0)
 
 
@@ -115,7 +109,7 @@ def test_what_cannot_be_exported_is_said_with_the_remedy(tmp_path):
         str(project), "luca", "--to", "kohya", "--out", str(tmp_path / "mine")
     )
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
-    for manifest in (tmp_path / "work").glob("*/*/manifest.json"):
+    for manifest in (tmp_path / "work").glob("caption_images/*/manifest.json"):
         manifest.unlink()
     assert "are gone" in refused(str(project), "luca", "--to", "kohya")
     assert not (tmp_path / "work" / "exports").exists()

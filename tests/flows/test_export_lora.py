@@ -8,13 +8,13 @@ import torch
 from typer.testing import CliRunner
 
 from data_contracts.composition import Composition, SearchSummary, WeightChoice
-from data_contracts.dataset import write_rows
 from data_contracts.faults import InputFault
 from data_contracts.results import LoraFile
 from flows.main import app
 from models.diffusion.lora_file import LoraModule, LoraWeights, load_kohya, save_kohya
 from models.exports.lora_header import read_metadata
 from tasks.run_record import RunRecord, StageUse
+from tests.finished_stage import finish_stage
 
 LAYER = "mid_block_attentions_0_transformer_blocks_0_attn1_to_q"
 TYPES = {"luca": "character", "town": "background"}
@@ -37,7 +37,7 @@ def trained(workspace: Path, name: str, digest: str, seed: int) -> StageUse:
         id=name, name=name, type=TYPES[name], subject=name, trigger=name, family="sd15", weights="lora.safetensors",
         loss_log="loss.jsonl", samples=(), sample_steps=(), steps=10, final_loss=0.1, dataset_digest="d", shots=(),
     )  # fmt: skip
-    write_rows(folder / "records.parquet", [row])
+    finish_stage(folder, [row])
     parents = ("assemble_dataset/gone",)
     return StageUse(stage="train_lora", label=name, digest=digest, parents=parents, reused=False, seconds=1.0)
 
@@ -111,8 +111,7 @@ def test_recommended_weights_go_with_the_loras_that_were_stacked(project: Path):
     work = project.parent / "work"
     chosen = [WeightChoice(lora=name, given=0.5, weight=0.65, low=0.5, high=0.8) for name in TYPES]
     found = SearchSummary(trials=3, seeds=8, score=0.5, certainty=0.6, weights=tuple(chosen), gain=None)
-    folder = work / "compose_loras" / ("d" * 16)
-    folder.mkdir(parents=True)
+    folder = finish_stage(work / "compose_loras" / ("d" * 16))
     summary = Composition(loras=tuple(TYPES), judged=tuple(TYPES), seeds=8, search=found)
     (folder / "composition.json").write_text(summary.model_dump_json())
     older, newer = (f"train_lora/{digit * 16}" for digit in "ac")  # luca was trained anew since

@@ -11,7 +11,6 @@ from typer.testing import CliRunner
 from data_contracts.check_faults import Fault, refuse_errors
 from data_contracts.digest import content_of
 from data_contracts.faults import InputFault
-from data_contracts.manifest import Counts, Manifest
 from data_contracts.project import LoraPlan
 from data_contracts.project_file import load_project
 from flows.assembled import assembled_faults, assembled_folder
@@ -23,6 +22,7 @@ from flows.preflight import preflight
 from flows.project_lint import word_faults
 from models.diffusion.memory import Machine, Need
 from tasks.run_record import RunRecord, StageUse
+from tests.finished_stage import finish_stage
 from tests.models.broken_folders import Sample, good_folder
 from tests.small_project import CONFIG, ROOT, small_project
 
@@ -254,12 +254,7 @@ def finished(workspace: Path, name: str, plan: LoraPlan) -> Path:
     """Write what a run leaves of a LoRA's captions and data set; return the latter in kohya's form."""
     stages = {"caption_images": plan.caption, "assemble_dataset": plan.dataset}
     for stage, config in stages.items():
-        folder = workspace / stage / f"{stage}-of-{name}"
-        folder.mkdir(parents=True)
-        Manifest(
-            stage=stage, version=1, digest="0", content_digest="0", record="Example", inputs={}, versions={}, shards=1,
-            config=content_of(config), counts=Counts(kept=3, rejected={}), seconds=1, finished_at="2026",
-        ).save(folder)  # fmt: skip
+        finish_stage(workspace / stage / f"{stage}-of-{name}", config=content_of(config))
     return good_folder(workspace / "assemble_dataset" / f"assemble_dataset-of-{name}" / "kohya" / "train").parent
 
 
