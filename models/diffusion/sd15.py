@@ -5,12 +5,11 @@ Pictures to latents, prompts to embeddings, prompts to pictures.
 
 # mypy: disable-error-code="no-untyped-call"
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from diffusers import (
     AutoencoderKL,
@@ -19,7 +18,6 @@ from diffusers import (
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
-from numpy.typing import NDArray
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from data_contracts.faults import InputFault
@@ -33,13 +31,11 @@ from models.diffusion.families import (
     Precision,
     View,
     freeze,
-    own_generators,
     quiet,
-    to_levels,
 )
 from models.diffusion.lora_file import SD1_KEYS, KeyFormat
 from models.diffusion.single_file import read_checkpoint
-from models.diffusion.unet_model import UNetModel, encode_against, encode_guided
+from models.diffusion.unet_model import UNetModel
 
 STATES = "states"
 
@@ -47,6 +43,8 @@ STATES = "states"
 @dataclass(frozen=True)
 class StableDiffusion(UNetModel):
     """The networks of one base model, frozen, on one device."""
+
+    embeds: ClassVar[Mapping[str, str]] = {"prompt_embeds": STATES}
 
     # Any: the members of these classes are declared in no way that a type checker reads.
     tokenizer: Any  # CLIPTokenizer
@@ -82,47 +80,23 @@ class StableDiffusion(UNetModel):
         prediction: torch.Tensor = self.unet(noisy.to(states.dtype), timesteps, states).sample
         return prediction
 
-    def sample(
-        self, prompts: Sequence[str], negative_prompt: str, seeds: Sequence[int], drawing: Drawing
-    ) -> list[NDArray[np.uint8]]:
-        """Return a picture (size, size, 3) RGB uint8 for each prompt and its seed.
-
-        By DPM-Solver++(2M) on Karras' sigmas. Lu et al., DPM-Solver++, 2022; Karras et al., 2022.
-        """
-        with torch.no_grad():
-            towards, away = encode_against(self, prompts, negative_prompt)
-            latents = self._pipeline()(
-                prompt_embeds=towards[STATES],
-                negative_prompt_embeds=away[STATES],
-                num_inference_steps=drawing.steps,
-                guidance_scale=drawing.guidance,
-                height=drawing.size,
-                width=drawing.size,
-                generator=own_generators(seeds),
-                output_type="latent",
-            ).images
-            values = self.vae.decode(latents.float() / self.vae.config.scaling_factor).sample
-        return to_levels(values)  # of (N, 3, H, W) in -1..1
-
     def reading(self, prompts: Sequence[str], negative_prompt: str, drawing: Drawing) -> Callable[[Call], Call]:
         """Return what puts these prompts, read now, into a call of the U-Net that `sample` makes for the same ones."""
-        told = encode_guided(self, prompts, negative_prompt, drawing.guidance)
+        told = self.encode_guided(prompts, negative_prompt, drawing.guidance)
         return lambda call: {**call, "encoder_hidden_states": told[STATES]}
 
-    def _pipeline(self) -> Any:  # noqa: ANN401
-        solver = DPMSolverMultistepScheduler.from_config(self.scheduler.config, use_karras_sigmas=True)
-        pipeline: Any = StableDiffusionPipeline(
+    def assembled(self, scheduler: DPMSolverMultistepScheduler) -> Any:  # noqa: ANN401
+        """Return diffusers' pipeline of these networks and a scheduler to draw with."""
+        return StableDiffusionPipeline(
             vae=self.vae,
             text_encoder=self.text_encoder,
             tokenizer=self.tokenizer,
             unet=self.unet,
-            scheduler=solver,
+            scheduler=scheduler,
             safety_checker=None,
             feature_extractor=None,
             requires_safety_checker=False,
         )
-        pipeline.set_progress_bar_config(disable=True)
-        return pipeline
 
 
 def load(

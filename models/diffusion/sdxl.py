@@ -2,12 +2,11 @@
 
 # mypy: disable-error-code="no-untyped-call"
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from diffusers import (
     AutoencoderKL,
@@ -16,7 +15,6 @@ from diffusers import (
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
 )
-from numpy.typing import NDArray
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from models.diffusion.clip_text import clip_tokens
@@ -28,14 +26,12 @@ from models.diffusion.families import (
     Precision,
     View,
     freeze,
-    own_generators,
     quiet,
-    to_levels,
 )
 from models.diffusion.lora_file import KeyFormat
 from models.diffusion.sgm_keys import SDXL_KEYS
 from models.diffusion.single_file import read_checkpoint
-from models.diffusion.unet_model import UNetModel, encode_against, encode_guided
+from models.diffusion.unet_model import UNetModel
 
 _STATES, _POOLED, _TIME_IDS = "states", "pooled", "time_ids"
 _PENULTIMATE = -2
@@ -44,6 +40,8 @@ _PENULTIMATE = -2
 @dataclass(frozen=True)
 class StableDiffusionXL(UNetModel):
     """The networks of one base model, frozen, on one device."""
+
+    embeds: ClassVar[Mapping[str, str]] = {"prompt_embeds": _STATES, "pooled_prompt_embeds": _POOLED}
 
     # Any: the members of these classes are declared in no way that a type checker reads.
     tokenizers: tuple[Any, Any]  # CLIPTokenizer
@@ -86,30 +84,9 @@ class StableDiffusionXL(UNetModel):
         prediction: torch.Tensor = self.unet(noisy.to(states.dtype), timesteps, states, added_cond_kwargs=added).sample
         return prediction
 
-    def sample(
-        self, prompts: Sequence[str], negative_prompt: str, seeds: Sequence[int], drawing: Drawing
-    ) -> list[NDArray[np.uint8]]:
-        """Return a picture (size, size, 3) RGB uint8 for each prompt and its seed, as Stable Diffusion 1.x does."""
-        with torch.no_grad():
-            towards, away = encode_against(self, prompts, negative_prompt)
-            latents = self._pipeline()(
-                prompt_embeds=towards[_STATES],
-                pooled_prompt_embeds=towards[_POOLED],
-                negative_prompt_embeds=away[_STATES],
-                negative_pooled_prompt_embeds=away[_POOLED],
-                num_inference_steps=drawing.steps,
-                guidance_scale=drawing.guidance,
-                height=drawing.size,
-                width=drawing.size,
-                generator=own_generators(seeds),
-                output_type="latent",
-            ).images
-            values = self.vae.decode(latents.float() / self.vae.config.scaling_factor).sample
-        return to_levels(values)  # of (N, 3, H, W) in -1..1
-
     def reading(self, prompts: Sequence[str], negative_prompt: str, drawing: Drawing) -> Callable[[Call], Call]:
         """Return what puts these prompts, read now, into a call of the U-Net that `sample` makes for the same ones."""
-        told = encode_guided(self, prompts, negative_prompt, drawing.guidance)
+        told = self.encode_guided(prompts, negative_prompt, drawing.guidance)
 
         def read(call: Call) -> Call:
             added = {**call["added_cond_kwargs"], "text_embeds": told[_POOLED]}
@@ -117,20 +94,18 @@ class StableDiffusionXL(UNetModel):
 
         return read
 
-    def _pipeline(self) -> Any:  # noqa: ANN401
-        solver = DPMSolverMultistepScheduler.from_config(self.scheduler.config, use_karras_sigmas=True)
-        pipeline: Any = StableDiffusionXLPipeline(
+    def assembled(self, scheduler: DPMSolverMultistepScheduler) -> Any:  # noqa: ANN401
+        """Return diffusers' pipeline of these networks and a scheduler to draw with."""
+        return StableDiffusionXLPipeline(
             vae=self.vae,
             text_encoder=self.text_encoder,
             text_encoder_2=self.text_encoder_2,
             tokenizer=self.tokenizers[0],
             tokenizer_2=self.tokenizers[1],
             unet=self.unet,
-            scheduler=solver,
+            scheduler=scheduler,
             add_watermarker=False,
         )
-        pipeline.set_progress_bar_config(disable=True)
-        return pipeline
 
 
 def load(

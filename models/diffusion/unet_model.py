@@ -3,14 +3,18 @@
 # mypy: disable-error-code="no-untyped-call"
 
 import re
-from collections.abc import Iterable, Sequence
-from typing import Any
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from diffusers import DPMSolverMultistepScheduler
+from numpy.typing import NDArray
 
 from data_contracts.generation import BlockGroup
 from data_contracts.training import TrainSettings
-from models.diffusion.families import Conditioning, DiffusionModel
+from models.diffusion.families import Conditioning, Drawing, View, own_generators, to_levels
 from models.diffusion.lora_file import AdapterSize
 from models.diffusion.objective import Objective
 from models.diffusion.unet_layers import unet_layers
@@ -19,8 +23,11 @@ ENCODE_BATCH = 4
 _BLOCK = re.compile(r"(down|up)_blocks\.(\d+)\.")
 
 
-class UNetModel:
+class UNetModel(ABC):
     """Half of a `DiffusionModel`, for those that have a U-Net."""
+
+    embeds: ClassVar[Mapping[str, str]]
+    """The pipeline's arguments for what `encode_prompts` returns, and its names there."""
 
     # Any: the members of these classes are declared in no way that a type checker reads.
     vae: Any  # AutoencoderKL
@@ -63,24 +70,57 @@ class UNetModel:
         """
         return encode(self.vae, images.split(ENCODE_BATCH)) * float(self.vae.config.scaling_factor)
 
-    def set_aside_text_encoders(self) -> None:
+    def set_aside_text_encoders(self) -> None:  # noqa: B027  right for all of them
         """Leave CLIP where it is: it is small."""
 
+    def sample(
+        self, prompts: Sequence[str], negative_prompt: str, seeds: Sequence[int], drawing: Drawing
+    ) -> list[NDArray[np.uint8]]:
+        """Return a picture (size, size, 3) RGB uint8 for each prompt and its seed.
 
-def encode_against(
-    model: DiffusionModel, prompts: Sequence[str], negative_prompt: str
-) -> tuple[Conditioning, Conditioning]:
-    """Return what the model's U-Net is told of the prompts, and of the negative one as often."""
-    towards, away = model.encode_prompts(prompts), model.encode_prompts([negative_prompt])
-    return towards, {name: value.expand_as(towards[name]) for name, value in away.items()}
+        By DPM-Solver++(2M) on Karras' sigmas. Lu et al., DPM-Solver++, 2022; Karras et al., 2022.
+        """
+        with torch.no_grad():
+            towards, away = self.encode_against(prompts, negative_prompt)
+            latents = self.pipeline()(
+                **{argument: towards[name] for argument, name in self.embeds.items()},
+                **{f"negative_{argument}": away[name] for argument, name in self.embeds.items()},
+                num_inference_steps=drawing.steps,
+                guidance_scale=drawing.guidance,
+                height=drawing.size,
+                width=drawing.size,
+                generator=own_generators(seeds),
+                output_type="latent",
+            ).images
+            values = self.vae.decode(latents.float() / self.vae.config.scaling_factor).sample
+        return to_levels(values)  # of (N, 3, H, W) in -1..1
 
+    def pipeline(self) -> Any:  # noqa: ANN401
+        """Return diffusers' pipeline of these networks, with the solver that `sample` names."""
+        solver = DPMSolverMultistepScheduler.from_config(self.scheduler.config, use_karras_sigmas=True)
+        pipeline = self.assembled(solver)
+        pipeline.set_progress_bar_config(disable=True)
+        return pipeline
 
-def encode_guided(model: DiffusionModel, prompts: Sequence[str], negative_prompt: str, guidance: float) -> Conditioning:
-    """Return what diffusers' pipelines tell the U-Net: with guidance, the negative prompts before the others."""
-    towards, away = encode_against(model, prompts, negative_prompt)
-    if guidance <= 1 or model.denoiser.config.time_cond_proj_dim is not None:
-        return towards
-    return {name: torch.cat([away[name], value]) for name, value in towards.items()}
+    def encode_against(self, prompts: Sequence[str], negative_prompt: str) -> tuple[Conditioning, Conditioning]:
+        """Return what the U-Net is told of the prompts, and of the negative one as often."""
+        towards, away = self.encode_prompts(prompts), self.encode_prompts([negative_prompt])
+        return towards, {name: value.expand_as(towards[name]) for name, value in away.items()}
+
+    def encode_guided(self, prompts: Sequence[str], negative_prompt: str, guidance: float) -> Conditioning:
+        """Return what diffusers' pipelines tell the U-Net: with guidance, the negative prompts before the others."""
+        towards, away = self.encode_against(prompts, negative_prompt)
+        if guidance <= 1 or self.unet.config.time_cond_proj_dim is not None:
+            return towards
+        return {name: torch.cat([away[name], value]) for name, value in towards.items()}
+
+    @abstractmethod
+    def encode_prompts(self, prompts: Sequence[str], views: Sequence[View] = ()) -> Conditioning:
+        """Return what the text encoders say of the prompts."""
+
+    @abstractmethod
+    def assembled(self, scheduler: DPMSolverMultistepScheduler) -> Any:  # noqa: ANN401
+        """Return diffusers' pipeline of these networks and a scheduler to draw with."""
 
 
 def encode(vae: Any, batches: Iterable[torch.Tensor]) -> torch.Tensor:  # noqa: ANN401  AutoencoderKL declares no members

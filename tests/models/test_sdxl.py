@@ -74,7 +74,7 @@ def test_prompts_are_read_as_diffusers_reads_them(base: Path):
 def test_our_pictures_are_those_of_diffusers(base: Path):
     model = sdxl.load(base, device="cpu")
     picture = model.sample(["luca"], "", [3], Drawing(steps=2, guidance=4.0, size=64))[0]
-    pipeline = model._pipeline()
+    pipeline = model.pipeline()
     images = pipeline(
         "luca",
         negative_prompt="",
@@ -153,7 +153,7 @@ def test_diffusers_own_loader_gives_the_output_of_the_adapter_in_memory(base: Pa
     add_random_adapter(model, size)
     path = save_adapter(model, size, tmp_path / "lora.safetensors")
     untouched = sdxl.load(base, device="cpu")
-    untouched._pipeline().load_lora_weights(path)
+    untouched.pipeline().load_lora_weights(path)
     torch.testing.assert_close(denoised(untouched), denoised(model), rtol=0, atol=off)
     assert (denoised(model) - plain).abs().max() > 1e-2
     again = sdxl.load(base, device="cpu")
