@@ -16,6 +16,7 @@ from data_contracts.lora_stages import ComposeLorasConfig
 from data_contracts.records import LoraType, Rejected
 from data_contracts.results import LoraFile, LoraWeight, StackPicture, WeightTrial
 from models.diffusion.shared_directions import shared_directions
+from models.pictures import read_rgb
 from models.sheets import composition_sheet
 from tasks.composition_summary import composition_of, write_composition
 from tasks.pictures_job import change, findings_of, generate, keep_generated
@@ -42,11 +43,12 @@ def compose_loras(
     variants = variants_of(given, recommended_weights(search) or given, pairs=config.pairs)
     generate(out.parent / "job", base, loras, variants, (prompt,), config, config.negative_prompt)
     cells = list(product(config.seeds, variants))
-    kept = [keep_generated(out, variant.name, 0, seed) for seed, variant in cells]
-    findings = findings_of(config.judge, members, [picture for _, picture in kept])
+    names = [keep_generated(out, variant.name, 0, seed) for seed, variant in cells]
+    pictures = [read_rgb(out / name) for name in names]
+    plain = {seed: picture for (seed, variant), picture in zip(cells, pictures, strict=True) if variant.name == BASE}
+    findings = findings_of(config.judge, members, pictures)
     rows = []
-    for (seed, variant), (name, picture), found in zip(cells, kept, findings, strict=True):
-        _, plain = keep_generated(out, BASE, 0, seed)
+    for (seed, variant), name, picture, found in zip(cells, names, pictures, findings, strict=True):
         row = StackPicture(
             id=f"{seed}:{variant.name}",
             variant=variant.name,
@@ -55,7 +57,7 @@ def compose_loras(
             seed=seed,
             image=name,
             findings=found,
-            changed=change(picture, plain),
+            changed=change(picture, plain[seed]),
         )
         rows.append(row)
     files = {lora.name: (lora.family, each.path(lora.weights)) for each in loras for lora in each}

@@ -26,12 +26,11 @@ def draw_suite(
     prompts = tuple(prompt.text for prompt in config.prompts)
     generate(out.parent / "job", base, loras, tuple(variants.values()), prompts, config)
     for strength, (number, prompt), seed in product(variants, enumerate(config.prompts), config.seeds):
-        name, _ = keep_generated(out, variants[strength].name, number, seed)
         yield SuitePicture(
             id=f"{lora.name}:{number:02}:{seed}:{strength:g}",
             category=prompt.category,
             prompt=prompt.text,
             seed=seed,
             strength=strength,
-            image=name,
+            image=keep_generated(out, variants[strength].name, number, seed),
         )

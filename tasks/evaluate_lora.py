@@ -9,6 +9,7 @@ from data_contracts.generation import Variant
 from data_contracts.lora_stages import EvaluateLoraConfig
 from data_contracts.records import Rejected
 from data_contracts.results import Evaluation, LoraFile, LoraWeight
+from models.pictures import read_rgb
 from models.sheets import evaluation_sheet
 from models.shots.quality import sharpness
 from tasks.pictures_job import change, findings_of, generate, keep_generated
@@ -28,10 +29,11 @@ def evaluate_lora(
     variants = tuple(Variant(name=name, weights=each) for name, each in weights.items())
     generate(out.parent / "job", base, loras, variants, prompts, config)
     cells = list(product(range(len(prompts)), config.seeds, variants))
-    kept = [keep_generated(out, variant.name, number, seed) for number, seed, variant in cells]
-    findings = findings_of(config.judge, loras.rows, [picture for _, picture in kept])
-    for (number, seed, variant), (name, picture), found in zip(cells, kept, findings, strict=True):
-        _, plain = keep_generated(out, WITHOUT, number, seed)
+    names = [keep_generated(out, variant.name, number, seed) for number, seed, variant in cells]
+    pictures = [read_rgb(out / name) for name in names]
+    plain = {cell[:2]: picture for cell, picture in zip(cells, pictures, strict=True) if cell[2].name == WITHOUT}
+    findings = findings_of(config.judge, loras.rows, pictures)
+    for (number, seed, variant), name, picture, found in zip(cells, names, pictures, findings, strict=True):
         yield Evaluation(
             id=f"{lora.name}:{number:02}:{seed}:{variant.name}",
             variant=variant.name,
@@ -41,5 +43,5 @@ def evaluate_lora(
             image=name,
             findings=found,
             sharpness=round(sharpness(picture), 3),
-            changed=change(picture, plain),
+            changed=change(picture, plain[number, seed]),
         )

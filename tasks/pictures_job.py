@@ -11,7 +11,7 @@ from data_contracts.dataset import Dataset
 from data_contracts.generation import GenerateRequest, NamedLora, Variant, picture_name
 from data_contracts.results import Finding, LoraFile
 from models.metrics.judges import JUDGES, Judge
-from models.pictures import Picture, keep_bytes, read_rgb
+from models.pictures import Picture, keep_bytes
 from tasks.job import Event, run_job
 from tasks.progress import report_progress
 
@@ -80,10 +80,10 @@ def show_picture(event: Event) -> None:
         report_progress(event["pictures"] / event["of"], f"picture {event['pictures']} of {event['of']}")
 
 
-def keep_generated(out: Path, variant: str, prompt: int, seed: int) -> tuple[str, Picture]:
-    """Move one generated picture into the dataset's files; return its name there and its pixels."""
+def keep_generated(out: Path, variant: str, prompt: int, seed: int) -> str:
+    """Copy one generated picture into the dataset's files; return its name there."""
     path = out.parent / "job" / "pictures" / picture_name(variant, prompt, seed)
-    return keep_bytes(out, path.read_bytes(), "png"), read_rgb(path)
+    return keep_bytes(out, path.read_bytes(), "png")
 
 
 def findings_of(judge_name: str | None, members: Sequence[LoraFile], pictures: Sequence[Picture]) -> list[Findings]:

@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from data_contracts.check_faults import refuse_errors
@@ -38,7 +37,6 @@ def train_lora(
     request = request_for(job, examples, base, config)
     refuse_errors(check_examples((*request.examples, *request.held_out), request.settings))
     done = run_job(TRAINERS.load(config.trainer), request, job, show_event, config.max_seconds)
-    losses = [json.loads(line)["loss"] for line in (job / "loss.jsonl").read_text(encoding="utf-8").splitlines()]
     samples = sorted((job / "samples").glob("step-*.png"))
     chosen: int = done["step"] if "step" in done else done["steps"]
     yield LoraFile(
@@ -53,7 +51,7 @@ def train_lora(
         samples=tuple(keep_bytes(out, sample.read_bytes(), "png") for sample in samples),
         sample_steps=tuple(int(sample.stem.split("-")[1]) for sample in samples),
         steps=done["steps"],
-        final_loss=round(fmean(losses[-max(1, len(losses) // 10) :]), 6),
+        final_loss=round(done["final_loss"], 6),
         chosen_step=chosen,
         **validated(out, job / "validation.jsonl", chosen),
         dataset_digest=examples.content_digest,

@@ -119,6 +119,14 @@ def fit(picture: Picture, box: Size) -> Picture:
     return picture.resize(within(picture.size, box), Image.Resampling.LANCZOS)
 
 
+def paste_centred(sheet: Picture, picture: Picture, at: Size, box: Size) -> None:
+    """Paste a picture into the middle of the box at `at`; where it leaves the box bare, that is faint."""
+    (x, y), (width, height) = at, box
+    if picture.size != box:
+        ImageDraw.Draw(sheet).rectangle((x, y, x + width - 1, y + height - 1), fill=FAINT)
+    sheet.paste(picture, (x + (width - picture.width) // 2, y + (height - picture.height) // 2))
+
+
 def tag(picture: Picture, at: Size, text: str, colour: Colour) -> None:
     """Write a small white label on a colour into the picture, moved to lie inside it."""
     face = font(11, bold=True)

@@ -22,6 +22,7 @@ from models.sheets.drawing import (
     fit,
     font,
     line_height,
+    paste_centred,
     read,
     wrap,
 )
@@ -159,14 +160,14 @@ def _draw_cells(sheet: Picture, grid: Grid, pictures: Dataset[P]) -> None:
         for k, variant in enumerate(grid.columns):
             x, y = grid.corner(n, k)
             row = by_place.get((prompt, seed, variant))
-            draw.rectangle((x, y, x + grid.side - 1, y + grid.side - 1), fill=FAINT)
             if row is None:
+                draw.rectangle((x, y, x + grid.side - 1, y + grid.side - 1), fill=FAINT)
                 draw.text(
                     (x + grid.side // 2, y + grid.side // 2), "missing", font=font(SMALL), fill=QUIET, anchor="mm"
                 )
                 continue
-            small = fit(read(pictures.path(row.image)), (grid.side, grid.side))
-            sheet.paste(small, (x + (grid.side - small.width) // 2, y + (grid.side - small.height) // 2))
+            square = (grid.side, grid.side)
+            paste_centred(sheet, fit(read(pictures.path(row.image)), square), (x, y), square)
             if row.findings:
                 _draw_findings(draw, row, (x, y + grid.side + 2), grid)
             elif isinstance(row, Evaluation | StackPicture) and row.weights:

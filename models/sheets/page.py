@@ -22,6 +22,7 @@ from models.sheets.drawing import (
     evenly,
     font,
     line_height,
+    paste_centred,
     wrap,
 )
 
@@ -180,10 +181,7 @@ def _draw_heading(sheet: Picture, section: Section, top: int, shown: str) -> Non
 def _draw_tile(sheet: Picture, layout: Layout, tile: Tile, at: Size, *, bold: bool) -> None:
     draw = ImageDraw.Draw(sheet)
     (x, y), (width, height) = at, layout.tile
-    picture = tile.draw(layout.tile)
-    if picture.size != layout.tile:
-        draw.rectangle((x, y, x + width - 1, y + height - 1), fill=FAINT)
-    sheet.paste(picture, (x + (width - picture.width) // 2, y + (height - picture.height) // 2))
+    paste_centred(sheet, tile.draw(layout.tile), at, layout.tile)
     face = font(SMALL, bold=bold)
     most = max(1, (layout.row - height - ROW_GUTTER) // line_height(SMALL))
     for n, line in enumerate(wrap(tile.text, width, face, most)):

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from PIL import Image
+from matplotlib.ticker import MaxNLocator
 
 from models.sheets.drawing import Picture
+from models.sheets.plots import drawn, plots
 
 _SIZE = (1200, 460)
 _PRESET, _BEST, _OTHER = "#1b1e24", "#1b7a43", "#b9c3d3"
@@ -26,18 +25,13 @@ class Course:
 
 def search_sheet(courses: Sequence[Course], preset: int, best: int) -> Picture:
     """Draw a search: `preset` and `best` are the numbers of trials."""
-    figure = Figure(figsize=(_SIZE[0] / 100, _SIZE[1] / 100), dpi=100, layout="constrained")
-    left, right = figure.subplots(1, 2)
+    figure, (left, right) = plots(_SIZE, columns=2)
     _scores(left, courses, preset, best)
     _curves(right, courses, preset, best)
     for axes in (left, right):
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(visible=True, color="#eef0f3")
-        axes.spines[["top", "right"]].set_visible(False)
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         axes.legend(frameon=False)
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()  # type: ignore[no-untyped-call]
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())  # type: ignore[no-untyped-call]
+    return drawn(figure)
 
 
 def _scores(axes: Axes, courses: Sequence[Course], preset: int, best: int) -> None:

@@ -8,7 +8,6 @@ from PIL import Image, ImageDraw
 from data_contracts.dataset import Dataset
 from data_contracts.results import SuitePicture, SuiteScores
 from models.sheets.drawing import (
-    FAINT,
     GREEN,
     INK,
     NOTE,
@@ -21,6 +20,7 @@ from models.sheets.drawing import (
     fit,
     font,
     line_height,
+    paste_centred,
     read,
     wrap,
 )
@@ -117,9 +117,7 @@ def _note(scores: Dataset[SuiteScores]) -> str:
 def _draw_cell(sheet: Picture, row: SuiteScores, picture: Picture, at: tuple[int, int], side: int) -> None:
     x, y = at
     draw = ImageDraw.Draw(sheet)
-    draw.rectangle((x, y, x + side - 1, y + side - 1), fill=FAINT)
-    small = fit(picture, (side, side))
-    sheet.paste(small, (x + (side - small.width) // 2, y + (side - small.height) // 2))
+    paste_centred(sheet, fit(picture, (side, side)), at, (side, side))
     copied = row.copying is not None and row.copying.is_copy
     if copied or any(finding.is_found for finding in row.findings):
         draw.rectangle((x - 3, y - 3, x + side + 2, y + side + 2), outline=RED if copied else GREEN, width=3)

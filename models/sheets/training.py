@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
@@ -16,6 +15,7 @@ from data_contracts.results import LoraFile
 from data_contracts.training import Validation, read_validations
 from models.sheets.drawing import PAPER, Picture, Size, fit, read
 from models.sheets.page import CONTENT, WIDTH, Page, Section, Tile, draw_page
+from models.sheets.plots import drawn, plots
 
 CURVE: Size = (CONTENT, 360)
 
@@ -57,7 +57,7 @@ def loss_curve(steps: NDArray[np.float64], losses: NDArray[np.float64], size: Si
     finite = losses[np.isfinite(losses)]
     axes.set_ylim(0, 1.1 * float(np.quantile(finite, 0.99)) if finite.any() else 1)
     axes.legend(frameon=False, loc="upper right")
-    return _drawn(figure)
+    return drawn(figure)
 
 
 def validation_curve(course: Sequence[Validation], row: LoraFile, size: Size = CURVE) -> Picture:
@@ -76,22 +76,13 @@ def validation_curve(course: Sequence[Validation], row: LoraFile, size: Size = C
     if row.best_step not in {None, chosen}:
         axes.axvline(row.best_step, color="#d2691e", linestyle=":", label=f"best: step {row.best_step}")
     axes.legend(frameon=False)
-    return _drawn(figure)
+    return drawn(figure)
 
 
 def _axes(size: Size, loss: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(size[0] / 100, size[1] / 100), dpi=100, layout="constrained")
-    axes = figure.add_subplot()
+    figure, (axes,) = plots(size)
     axes.set(xlabel="step", ylabel=loss)
-    axes.grid(visible=True, color="#eef0f3")
-    axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
-
-
-def _drawn(figure: Figure) -> Picture:
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()  # type: ignore[no-untyped-call]
-    return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())  # type: ignore[no-untyped-call]
 
 
 def _parts(loras: Dataset[LoraFile], row: LoraFile) -> list[Picture]:

@@ -6,11 +6,10 @@ Group n is drawn from seed n alone, so any part can be rendered anywhere and aga
 (as render_stills.py, with the group's number). Everybody stands in the same place before a camera that hardly moves, closer than in the film; a moving
 pose is shown where it is most telling. The world leaves out what render_stills.py leaves out.
 """
-import argparse, json, math, random
-from pathlib import Path
+import json, math, random
 import bpy, bmesh  # bmesh is there once bpy is imported
 from render_film import Stage
-from render_stills import FACES, POSES, draw
+from render_stills import FACES, POSES, asked, draw, render
 
 METRES = {"full": (3.5, 1.32), "medium": (2.75, 1.6), "close": (1.85, 1.75)}  # seen from bottom to top, and the height in the middle
 PHASES = {"walking": math.pi / 2, "jumping": 0.6, "waving": 0.3}
@@ -80,29 +79,20 @@ def draw_group(number):
 
 
 def main():
-    ap = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    ap.add_argument("out"); ap.add_argument("--count", type=int, default=100); ap.add_argument("--start", type=int, default=0)
-    ap.add_argument("--size", type=int, default=128); ap.add_argument("--samples", type=int, default=8); ap.add_argument("--stride", default="0/1")
-    a = ap.parse_args()
-    k, n = (int(v) for v in a.stride.split("/"))
-    out = Path(a.out); out.mkdir(parents=True, exist_ok=True)
-    log = open(out / f"captions-{k}.jsonl", "a")
-    for number in range(a.start, a.start + a.count):
+    a, out, numbers, log = asked(__doc__)
+    for number in numbers:
         c, place, camera, turn, stills = draw_group(number)
-        if number % n != k or (out / f"{number:06d}-{len(stills) - 1}.jpg").exists():
+        if (out / f"{number:06d}-{len(stills) - 1}.jpg").exists():
             continue
         QuickStage.meshes = {}
         stage = QuickStage({"size": [a.size, a.size]}, a.samples)
         stage.place(place, random.Random(place["seed"]))
         stage.camera(camera["at"], camera["look"], camera["lens"])
-        settings = stage.scene.render.image_settings
-        settings.file_format, settings.color_mode, settings.quality = "JPEG", "RGB", 93
         for still, (pose, face, caption, attributes) in enumerate(stills):
             before = set(bpy.data.objects)
             stage.character(1, c, 0, 0, math.radians(turn), pose, PHASES.get(pose, 0), face)
             path = out / f"{number:06d}-{still}.jpg"
-            stage.scene.render.filepath = str(path)
-            bpy.ops.render.render(write_still=True)
+            render(stage, path)
             log.write(json.dumps({"name": path.name, "group": number, "caption": caption, **attributes}) + "\n"); log.flush()
             bpy.data.batch_remove(set(bpy.data.objects) - before)
 

@@ -26,7 +26,7 @@ from flows.tune_report import values_of
 from flows.tune_space import Space
 from flows.tune_study import PRESET, Pruned, Search, Watch, since_best, trained
 from models.pictures import keep_bytes
-from tests.faults.test_kill import processes_with
+from tests.killed import wait_until_none_runs
 from tests.models.family_runs import tiny_examples
 from tests.random_base import make_random_base
 from tests.small_project import CONFIG, ROOT
@@ -107,8 +107,8 @@ def test_a_killed_search_goes_on_without_training_a_finished_trial_again(tmp_pat
     checkpoint = wait_for("work/tune/luca/train_lora/*/job/checkpoints/step-000002", tmp_path, running)
     running.send_signal(signal.SIGKILL)
     running.communicate()
-    while processes_with(str(tmp_path)):  # the trainer, told that its parent died, saves a checkpoint and ends
-        time.sleep(0.05)
+    # the trainer, told that its parent died, saves a checkpoint and ends
+    wait_until_none_runs("models.trainers.native", str(tmp_path))
     saved = max(checkpoint.parent.glob("step-*"))
     inode = saved.stat().st_ino
     (preset,) = (tmp_path / "work/train_lora").glob("*/manifest.json")

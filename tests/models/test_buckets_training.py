@@ -1,7 +1,6 @@
 """Training on pictures of several shapes: nothing is cut to squares, and a killed run ends in the same bytes."""
 
 import json
-import signal
 import subprocess
 import sys
 from collections import Counter
@@ -16,6 +15,7 @@ from models.diffusion import load_base, sd15, sdxl
 from models.diffusion.families import DiffusionModel
 from models.pictures import encode_png
 from models.trainers.examples import covering, draw, prepare
+from tests.killed import end_at
 from tests.models.family_runs import SETTINGS, as_killed_after_the_first_checkpoint, left_by, train_in
 from tests.random_base import make_random_base
 from tests.random_flux import make_random_flux
@@ -119,13 +119,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bytes(base: Path, examples, t
     (killed / "request.json").write_text(json.dumps({**request, "output": str(killed)}))
     command = [sys.executable, "-m", "models.trainers.native", str(killed / "request.json")]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as child:
-        for line in child.stdout:
-            event = json.loads(line)
-            if event["event"] == "progress" and event["step"] == 5:
-                child.send_signal(signal.SIGKILL)
-                break
-        child.communicate(timeout=60)
-    assert child.returncode == -signal.SIGKILL
+        end_at(child, "progress", 5)
     assert not (killed / "lora.safetensors").exists()
     train_in(killed, base, examples, **RUN)
     assert left_by(killed) == left_by(whole)

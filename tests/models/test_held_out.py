@@ -25,6 +25,7 @@ from models.trainers.course import Course
 from models.trainers.held_out import HeldOut, spread_timesteps
 from models.trainers.native import train
 from models.trainers.step import Adapter
+from tests.killed import end_at
 from tests.models.family_runs import tiny_examples
 from tests.models.test_trainer import finish, start
 from tests.random_base import make_random_base
@@ -132,13 +133,7 @@ def test_a_killed_training_chooses_the_same(chosen, by_heart, tmp_path):
     """The best step's weights come from a checkpoint, since the run is killed after it."""
     request = written(tmp_path, lite_base.FOLDER, by_heart, BY_HEART, choose="best")
     with start(request) as running:
-        for line in running.stdout:
-            event = json.loads(line)
-            if event["event"] == "checkpoint" and event["step"] == 12:
-                running.send_signal(signal.SIGKILL)
-                break
-        running.communicate(timeout=60)
-    assert running.returncode == -signal.SIGKILL
+        end_at(running, "checkpoint", 12)
     assert not (tmp_path / "lora.safetensors").exists()
     events = finish(request)
     assert min(event["step"] for event in events if event["event"] == "progress") == 13

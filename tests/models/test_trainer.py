@@ -31,6 +31,7 @@ from models.trainers.checkpoint import LossLog
 from models.trainers.examples import Prepared, draw, prepare
 from models.trainers.native import train
 from models.trainers.step import Adapter, Trainer
+from tests.killed import end_at
 from tests.random_base import make_random_base
 
 ROOT = Path(__file__).parents[2]
@@ -157,13 +158,7 @@ def test_a_run_that_was_ended_goes_on_to_the_same_bytes(how, last, uninterrupted
     last = last or random.randint(1, STEPS // 2 - 1)
     request = write_request(tmp_path, base, examples)
     with start(request) as child:
-        for line in child.stdout:
-            event = json.loads(line)
-            if event["event"] == "progress" and event["step"] == last:
-                child.send_signal(how)
-                break
-        child.communicate(timeout=60)
-    assert child.returncode == (143 if how == signal.SIGTERM else -signal.SIGKILL)
+        end_at(child, "progress", last, how)
     if how == signal.SIGTERM:
         assert len((tmp_path / "loss.jsonl").read_text().splitlines()) >= last
         assert list(tmp_path.glob("checkpoints/step-*"))

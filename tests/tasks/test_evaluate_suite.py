@@ -1,10 +1,6 @@
 """The evaluation suite as stages, on a random base: killed and gone on with, measured, and what cannot be measured."""
 
-import os
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 import cv2
@@ -26,9 +22,9 @@ from models.pictures import keep_picture, read_rgb
 from models.suite.summary import read_summary
 from tasks.draw_suite import draw_suite
 from tasks.evaluate_suite import evaluate_suite
+from tests.killed import finish, kill_after_pictures, pictures_in, start_script
 from tests.models.tiny_networks import hub_folder
 from tests.random_base import make_random_base
-from tests.small_project import ROOT
 
 PROMPTS = [
     {"category": category, "text": f"luca, {words}"}
@@ -195,45 +191,13 @@ def test_a_killed_run_goes_on_and_draws_no_picture_twice(base, tmp_path):
     config = DrawSuiteConfig.model_validate({**DRAWING, "steps": 8})
     (tmp_path / "base").symlink_to(base)
     lora = lora_in(tmp_path / "lora")
-    child = start(tmp_path, lora, config)
-    while len(found := pictures_in(tmp_path)) < 5:
-        assert child.poll() is None, child.stderr.read().decode()[-2000:]
-        time.sleep(0.02)
-    child.send_signal(signal.SIGKILL)
-    child.communicate()
-    wait_until_no_generator_runs(tmp_path)
-    kept = pictures_in(tmp_path)
-    assert found.items() <= kept.items()
+    asked = (str(tmp_path), lora.rows[0].model_dump_json(), config.model_dump_json())
+    kept = kill_after_pictures(start_script(RUN, *asked), tmp_path / "work", 5)
     assert len(kept) < config.pictures
     assert not list((tmp_path / "work").rglob("manifest.json"))
-    child = start(tmp_path, lora, config)
-    _, errors = child.communicate(timeout=200)
-    assert child.returncode == 0, errors.decode()[-2000:]
-    assert kept.items() < pictures_in(tmp_path).items()
-    assert len(pictures_in(tmp_path)) == config.pictures == 18
+    finish(start_script(RUN, *asked))
+    assert kept.items() < pictures_in(tmp_path / "work").items()
+    assert len(pictures_in(tmp_path / "work")) == config.pictures == 18
     undisturbed = draw_suite(tmp_path / "again", lora, base, config)
     (folder,) = (tmp_path / "work" / "draw_suite").iterdir()
     assert Manifest.load(folder).content_digest == undisturbed.content_digest
-
-
-def start(folder: Path, lora: Dataset[LoraFile], config: DrawSuiteConfig) -> "subprocess.Popen[bytes]":
-    arguments = [str(folder), lora.rows[0].model_dump_json(), config.model_dump_json()]
-    command = [sys.executable, "-c", RUN, *arguments]
-    return subprocess.Popen(command, cwd=ROOT, env=dict(os.environ), stderr=subprocess.PIPE, start_new_session=True)
-
-
-def pictures_in(folder: Path) -> dict[str, int]:
-    """The pictures drawn so far, and when each was written."""
-    return {path.name: path.stat().st_mtime_ns for path in (folder / "work").glob("draw_suite/*/job/pictures/*.png")}
-
-
-def wait_until_no_generator_runs(folder: Path) -> None:
-    import psutil
-
-    deadline = time.monotonic() + 30
-    while any(
-        "models.diffusion.generate" in (line := " ".join(process.info["cmdline"] or [])) and str(folder) in line
-        for process in psutil.process_iter(["cmdline"])
-    ):
-        assert time.monotonic() < deadline, "the generator outlived its parent"
-        time.sleep(0.1)

@@ -1,13 +1,8 @@
 """The search for stacking weights and the test of what it recommends, on a random base and LoRAs of random weights."""
 
-import os
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
-import psutil
 import pytest
 import torch
 
@@ -24,8 +19,9 @@ from models.diffusion.lora_file import LoraModule, LoraWeights, save_kohya
 from tasks.compose_loras import variants_of
 from tasks.search_weights import objection, search_weights
 from tasks.stack_weights import STARTUP
+from tests.killed import finish, kill_after_pictures, pictures_in, start_script
 from tests.random_base import make_random_base
-from tests.small_project import CONFIG, ROOT
+from tests.small_project import CONFIG
 
 pytestmark = pytest.mark.slow  # each search loads the base model several times; CI's demo searches, too
 SUBJECTS = {"luca": "character", "portorosso": "background"}
@@ -197,41 +193,12 @@ def test_a_killed_search_goes_on_and_draws_no_picture_twice(base, tmp_path):
     loras = loras_in(tmp_path / "loras")
     sampling = ComposeLorasConfig.model_validate({**SAMPLING, "seeds": SEARCH.seeds, "steps": 24})
     config = SEARCH.model_copy(update={"trials": STARTUP})
-    child = start(tmp_path, sampling, config)
-    while len(found := pictures_in(tmp_path)) < 9:  # after those of each alone, among the first trials
-        assert child.poll() is None, child.stderr.read().decode()[-2000:]
-        time.sleep(0.02)
-    child.send_signal(signal.SIGKILL)
-    child.communicate()
-    wait_until_no_generator_runs(tmp_path)
-    kept = pictures_in(tmp_path)
-    assert found.items() <= kept.items()
+    asked = (str(tmp_path), sampling.model_dump_json(), config.model_dump_json())
+    # 9: after those of each alone, among the first trials
+    kept = kill_after_pictures(start_script(RUN, *asked), tmp_path / "work", 9)
     assert not list((tmp_path / "work").rglob("manifest.json"))
-    child = start(tmp_path, sampling, config)
-    _, errors = child.communicate(timeout=200)
-    assert child.returncode == 0, errors.decode()[-2000:]
-    assert kept.items() < pictures_in(tmp_path).items()
+    finish(start_script(RUN, *asked))
+    assert kept.items() < pictures_in(tmp_path / "work").items()
     undisturbed = search_weights(tmp_path / "again", loras, base, "luca, in portorosso", sampling, config)
     (folder,) = (tmp_path / "work" / "search_weights").iterdir()
     assert Manifest.load(folder).content_digest == undisturbed.content_digest
-
-
-def start(folder: Path, sampling: ComposeLorasConfig, config: SearchWeightsConfig) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-c", RUN, str(folder), sampling.model_dump_json(), config.model_dump_json()]
-    return subprocess.Popen(command, cwd=ROOT, env=dict(os.environ), stderr=subprocess.PIPE, start_new_session=True)
-
-
-def pictures_in(folder: Path) -> dict[str, int]:
-    """The pictures drawn so far, and when each was written."""
-    found = (folder / "work").glob("search_weights/*/job/pictures/*.png")
-    return {path.name: path.stat().st_mtime_ns for path in found}
-
-
-def wait_until_no_generator_runs(folder: Path) -> None:
-    deadline = time.monotonic() + 30
-    while any(
-        "models.diffusion.generate" in (line := " ".join(process.info["cmdline"] or [])) and str(folder) in line
-        for process in psutil.process_iter(["cmdline"])
-    ):
-        assert time.monotonic() < deadline, "the generator outlived its parent"
-        time.sleep(0.1)
