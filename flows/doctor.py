@@ -13,6 +13,7 @@ from data_contracts.faults import InputFault, StageFault
 from data_contracts.project import Project
 from data_contracts.project_file import load_project
 from flows.serving import api_url, is_up
+from models.backends import why_missing
 from models.trainers import kohya_home
 from models.weights import MissingWeights, Need, fetcher
 from tasks.backends import PLACES, load_backends
@@ -81,7 +82,7 @@ def backends_table(project: Project) -> Table:
         for name, backend in place.backends.items():
             shown = f"[bold]{name}[/bold] (this project's)" if name in named else name
             for need in backend.needs:
-                here = is_here(need)
+                here = not why_missing(need)
                 state, command = ("[green]yes[/green]", "") if here else ("[yellow]no[/yellow]", need.command)
                 size = f"{need.megabytes:g}" if need.megabytes else ""
                 table.add_row(key, shown, need.name, need.licence, size, state, command)
@@ -93,7 +94,7 @@ def backends_table(project: Project) -> Table:
 def fetch_missing(project: Project) -> None:
     """Fetch the weights that the project's backends lack; packages stay the package manager's."""
     missing = [
-        (need, fetch) for need in dict.fromkeys(needs_of(project)) if (fetch := fetcher(need)) and not is_here(need)
+        (need, fetch) for need in dict.fromkeys(needs_of(project)) if (fetch := fetcher(need)) and why_missing(need)
     ]
     for need, fetch in track(missing, "fetching"):
         print(f"{need.name}, {need.megabytes:g} MB, {need.licence}")
@@ -105,15 +106,6 @@ def needs_of(project: Project) -> Iterator[Need]:
     for place in PLACES.values():
         for name in place.named(project):
             yield from place.backends[name].needs
-
-
-def is_here(need: Need) -> bool:
-    """Return whether a need is met on this machine."""
-    try:
-        need.path()
-    except MissingWeights:
-        return False
-    return True
 
 
 def installed(package: str) -> str | None:

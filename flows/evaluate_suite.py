@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from prefect import flow
 
@@ -16,14 +15,12 @@ from data_contracts.records import Example
 from data_contracts.results import LoraFile
 from flows.base_model import base_model
 from flows.reported_run import reported_run
-from models.backends import Backends
 from models.embed import EMBEDDERS
 from models.metrics.judges import JUDGES
 from models.metrics.text_scorers import TEXT_SCORERS
 from models.suite.prompts import class_words, plain_prompts, suite_prompts
 from models.suite.summary import FOUND, LIKENESS, TEXT
 from models.suite.thoroughness import THOROUGHNESS
-from models.weights import MissingWeights
 from tasks.draw_suite import draw_suite
 from tasks.evaluate_suite import evaluate_suite
 from tasks.progress import logger
@@ -116,9 +113,9 @@ def draw_config(plan: LoraPlan, thoroughness: str) -> DrawSuiteConfig:
 def measures_here(plan: LoraPlan, subject: str) -> EvaluateSuiteConfig:
     """Return what can be measured on this machine, and why the rest cannot."""
     judge = plan.evaluate.judge
-    absent = {f"{LIKENESS} {name}": why for name in EMBEDDED_BY if (why := lacking(EMBEDDERS, name))}
-    absent |= {f"{TEXT} {name}": why for name in TEXT_SCORERS if (why := lacking(TEXT_SCORERS, name))}
-    without = lacking(JUDGES, judge) if judge else "no judge is named under the LoRA's `evaluate.judge`"
+    absent = {f"{LIKENESS} {name}": why for name in EMBEDDED_BY if (why := EMBEDDERS.why_lacking(name))}
+    absent |= {f"{TEXT} {name}": why for name in TEXT_SCORERS if (why := TEXT_SCORERS.why_lacking(name))}
+    without = JUDGES.why_lacking(judge) if judge else "no judge is named under the LoRA's `evaluate.judge`"
     scorers = tuple(name for name in TEXT_SCORERS if f"{TEXT} {name}" not in absent)
     return EvaluateSuiteConfig(
         embedders=tuple(name for name in EMBEDDED_BY if f"{LIKENESS} {name}" not in absent),
@@ -127,16 +124,6 @@ def measures_here(plan: LoraPlan, subject: str) -> EvaluateSuiteConfig:
         judge=None if without else judge,
         absent=absent | ({FOUND: without} if without else {}),
     )
-
-
-def lacking(backends: Backends[Any], name: str) -> str:
-    """Return why a backend cannot work on this machine; empty where it can."""
-    try:
-        for need in backends[name].needs:
-            need.path()
-    except MissingWeights as error:
-        return str(error)
-    return ""
 
 
 def keep_uses(workspace: Path, run: RunRecord) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from models.weights import Need
+from models.weights import MissingWeights, Need
 
 Job = TypeVar("Job")
 
@@ -51,6 +51,10 @@ class Backends(Mapping[str, Backend[Job]]):
         """Return how many there are."""
         return len(self._known)
 
+    def why_lacking(self, name: str) -> str:
+        """Return why the backend called `name` cannot work on this machine; empty where it can."""
+        return next(filter(None, map(why_missing, self[name].needs)), "")
+
     def load(self, name: str, *given: object) -> Job:
         """Return the backend called `name`, made from what is `given`.
 
@@ -62,3 +66,12 @@ class Backends(Mapping[str, Backend[Job]]):
         for need in backend.needs:
             need.path()
         return backend.make(*given)
+
+
+def why_missing(need: Need) -> str:
+    """Return what is said of a need that is not met on this machine, with its remedy; empty where it is."""
+    try:
+        need.path()
+    except MissingWeights as error:
+        return str(error)
+    return ""

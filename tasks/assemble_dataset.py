@@ -31,6 +31,7 @@ WHITE = 255
 PLAIN = {"grey": 128, "white": WHITE}
 EMBEDDED_AT_ONCE = 32
 embedder = lru_cache(maxsize=2)(EMBEDDERS.load)
+read_frame = lru_cache(maxsize=1)(read_rgb)  # its crops follow one another
 
 
 @dataclass(frozen=True)
@@ -183,7 +184,7 @@ def cut(caption: Caption, sources: Sources, config: AssembleDatasetConfig) -> tu
         known = read_grey(sources.pictures.path(source.provenance)) != Origin.NETWORK
         mask: Picture = np.where(known, WHITE, 0).astype(np.uint8)
     else:
-        picture = read_rgb(sources.frames.path(sources.frames.by_id[source.frame_id].image))
+        picture = read_frame(sources.frames.path(sources.frames.by_id[source.frame_id].image))
         mask = read_grey(sources.pictures.path(source.mask))
     size = scaled_size(caption.box, config.resolution)
     image, weight = scaled(picture, caption.box, size), scaled(mask, caption.box, size)
