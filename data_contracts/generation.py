@@ -12,6 +12,8 @@ Weight = Annotated[float, Field(ge=-4, le=4)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 MOST_SEEDS = 10_000
 StackingMethod = Literal["linear", "switch", "composite"]
+Precision = Literal["float32", "bfloat16", "nf4"]
+"""Of a frozen base model and the arithmetic. nf4: weights of 4 bits, needs bitsandbytes; the arithmetic is bfloat16."""
 BlockGroup = Literal["inner", "outer"]
 """Of a U-Net's blocks: those of the lower resolutions, which lay a picture out, and those of the higher ones."""
 
@@ -95,7 +97,7 @@ class GenerateRequest(Config):
     size: int = Field(default=512, ge=64, le=2048, multiple_of=8, description="pixels")
     output: Path = Field(description="folder of the pictures")
     batch: int = Field(default=4, ge=1, le=256, description="pictures at once; memory grows with it")
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     threads: int | None = Field(default=None, ge=1, description="null: OMP_NUM_THREADS, else one for each core")
 
     @model_validator(mode="after")

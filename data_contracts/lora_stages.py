@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from data_contracts.config import Config, StageConfig
-from data_contracts.generation import MOST_SEEDS, Seeds
+from data_contracts.generation import MOST_SEEDS, Precision, Seeds
 from data_contracts.records import LoraType
 from data_contracts.training import TrainSettings
 
@@ -125,6 +125,7 @@ class EvaluateLoraConfig(StageConfig):
     guidance: float = Field(default=7.0, ge=0)
     size: int = Field(default=512, ge=64, multiple_of=8, description="pixels")
     batch: int = Field(default=4, ge=1, le=256, description="pictures at once; memory grows with it")
+    precision: Precision = "float32"
     judge: str | None = Field(default=None, description="a judge of models/metrics/judges; null: nothing is judged")
 
 
@@ -143,6 +144,7 @@ class ComposeLorasConfig(StageConfig):
     guidance: float = Field(default=7.0, ge=0)
     size: int = Field(default=512, ge=64, multiple_of=8, description="pixels")
     batch: int = Field(default=4, ge=1, le=256, description="pictures at once; memory grows with it")
+    precision: Precision = "float32"
     judge: str | None = Field(default=None, description="a judge of models/metrics/judges; null: nothing is judged")
     pairs: bool = Field(default=False, description="every two LoRAs are drawn as well, both at full strength")
 
@@ -206,6 +208,7 @@ class DrawSuiteConfig(StageConfig):
     guidance: float = Field(default=7.0, ge=0)
     size: int = Field(default=512, ge=64, multiple_of=8, description="pixels")
     batch: int = Field(default=4, ge=1, le=256, description="pictures at once; memory grows with it")
+    precision: Precision = "float32"
 
     @property
     def pictures(self) -> int:

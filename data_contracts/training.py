@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from data_contracts.config import Config
+from data_contracts.generation import Precision
 
 
 class TrainSettings(Config):
@@ -82,8 +83,13 @@ class TrainSettings(Config):
         description="masked_loss only: how much it counts that all else stays as the base model draws it, for a third "
         "more time; 0: not at all, and parts of the subject appear everywhere",
     )
-    precision: Literal["float32", "bfloat16"] = Field(
-        default="float32", description="of the frozen networks and of the arithmetic; the adapter stays float32"
+    optimizer: Literal["adamw", "adamw8bit"] = Field(
+        default="adamw", description="adamw8bit: moments of 8 bits, 6 bytes less for each trained value; bitsandbytes"
+    )
+    precision: Precision = Field(
+        default="float32",
+        description="of the frozen networks and of the arithmetic, the adapter stays float32; nf4: weights of 4 bits, "
+        "a quarter of bfloat16's memory, computed with in bfloat16; needs bitsandbytes",
     )
     gradient_checkpointing: bool = Field(default=False, description="half the memory for a third more time")
     seed: int = Field(default=0, ge=0, lt=2**31, description="decides the adapter's start, order, noise and timesteps")

@@ -107,6 +107,7 @@ def draw_config(plan: LoraPlan, thoroughness: str) -> DrawSuiteConfig:
         guidance=sampling.guidance,
         size=sampling.size,
         batch=sampling.batch,
+        precision=sampling.precision,
     )
 
 

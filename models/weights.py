@@ -109,6 +109,9 @@ class Package:
             raise MissingWeights(message) from error
 
 
+BITSANDBYTES = Package("bitsandbytes", "MIT", "pip install bitsandbytes==0.50.2", 43)
+
+
 @dataclass(frozen=True)
 class HubModel:
     """Files of a model on the Hugging Face hub, at one commit."""

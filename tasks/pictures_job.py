@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from data_contracts.dataset import Dataset
-from data_contracts.generation import GenerateRequest, NamedLora, Variant, picture_name
+from data_contracts.generation import GenerateRequest, NamedLora, Precision, Variant, picture_name
 from data_contracts.results import Finding, LoraFile
 from models.metrics.judges import JUDGES, Judge
 from models.pictures import Picture, keep_bytes
@@ -46,6 +46,11 @@ class SamplingConfig(Protocol):
         """Pictures at once."""
         ...
 
+    @property
+    def precision(self) -> Precision:
+        """Of the base model."""
+        ...
+
 
 def generate(  # noqa: PLR0913, PLR0917
     job: Path,
@@ -69,6 +74,7 @@ def generate(  # noqa: PLR0913, PLR0917
         guidance=config.guidance,
         size=config.size,
         batch=config.batch,
+        precision=config.precision,
         output=job / "pictures",
     )
     run_job("models.diffusion.generate", request, job, show_picture)

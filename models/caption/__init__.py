@@ -24,7 +24,7 @@ from models.backends import Backend, Backends
 from models.caption.answers import UnreadableAnswer
 from models.caption.template import Facts, Template
 from models.pictures import Picture
-from models.weights import HubModel, Package
+from models.weights import BITSANDBYTES, HubModel
 
 
 class Captioner(Protocol):
@@ -98,7 +98,6 @@ QWEN = {
     "qwen3-vl-8b": _qwen_model("Qwen3-VL-8B", "0c351dd01ed87e9c1b53cbc748cba10e6187ff3b", 17546, 4),
 }
 FOUR_BIT = ("qwen2-vl-7b", "qwen2.5-vl-7b", "qwen3-vl-8b")
-BITSANDBYTES = Package("bitsandbytes", "MIT", "pip install bitsandbytes", 43)
 CAPTIONERS: Backends[Captioner] = Backends(
     "captioner",
     {

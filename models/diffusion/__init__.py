@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data_contracts.faults import InputFault
+from data_contracts.generation import Precision
 from data_contracts.records import BaseFamily
 from models.backends import Backend, Backends
 from models.diffusion.single_file import checkpoint_family, configuration_folder
@@ -13,31 +14,31 @@ if TYPE_CHECKING:
     from models.diffusion.families import DiffusionModel
 
 
-def _sd15(base: Path, precision: str, device: str | None) -> "DiffusionModel":
+def _sd15(base: Path, precision: Precision, device: str | None) -> "DiffusionModel":
     from models.diffusion import sd15  # noqa: PLC0415
 
     return sd15.load(base, precision, device)
 
 
-def _sdxl(base: Path, precision: str, device: str | None) -> "DiffusionModel":
+def _sdxl(base: Path, precision: Precision, device: str | None) -> "DiffusionModel":
     from models.diffusion import sdxl  # noqa: PLC0415
 
     return sdxl.load(base, precision, device)
 
 
-def _flux(base: Path, precision: str, device: str | None) -> "DiffusionModel":
+def _flux(base: Path, precision: Precision, device: str | None) -> "DiffusionModel":
     from models.diffusion import flux  # noqa: PLC0415
 
     return flux.load(base, precision, device)
 
 
-def _qwen_image(base: Path, precision: str, device: str | None) -> "DiffusionModel":
+def _qwen_image(base: Path, precision: Precision, device: str | None) -> "DiffusionModel":
     from models.diffusion import qwen_image  # noqa: PLC0415
 
     return qwen_image.load(base, precision, device)
 
 
-def _qwen_image_edit(base: Path, precision: str, device: str | None) -> "DiffusionModel":
+def _qwen_image_edit(base: Path, precision: Precision, device: str | None) -> "DiffusionModel":
     from models.diffusion import qwen_image_edit  # noqa: PLC0415
 
     return qwen_image_edit.load(base, precision, device)
@@ -94,7 +95,7 @@ def tokenizer_folder(base: Path) -> Path:
     return (configuration_folder(base) if base.is_file() else base) / "tokenizer"
 
 
-def load_base(base: Path, precision: str = "float32", device: str | None = None) -> "DiffusionModel":
+def load_base(base: Path, precision: Precision = "float32", device: str | None = None) -> "DiffusionModel":
     """Return the base model in `base`, a diffusers folder or a checkpoint, on the GPU where there is one.
 
     Raises:

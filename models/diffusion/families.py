@@ -12,16 +12,21 @@ import torch
 import transformers.utils.logging
 from numpy.typing import NDArray
 
-from data_contracts.generation import BlockGroup
+from data_contracts.generation import BlockGroup, Precision
 from data_contracts.training import TrainSettings
 from models.device import gpu_or_cpu
+from models.diffusion.four_bits import hold_in_four_bits
 from models.diffusion.lora_file import AdapterSize, KeyFormat
 from models.diffusion.objective import Prior
 from models.pictures import Picture
 
 FROM_DISK: Mapping[str, Any] = {"use_safetensors": True, "local_files_only": True}
 """How weights are read: never fetched, never unpickled."""
-Precision = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+DTYPES: Mapping[Precision, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "nf4": torch.bfloat16,
+}
 DENOISER = "unet"
 """What kohya's files call the network that takes the noise away, also where it is no U-Net."""
 Conditioning = Mapping[str, torch.Tensor]
@@ -213,12 +218,20 @@ def quiet() -> None:
     transformers.utils.logging.disable_progress_bar()
 
 
-def freeze(networks: Sequence[Any], device: str | None) -> torch.device:
-    """Freeze networks on `device`, or on the GPU where there is one; return where they are."""
-    where = torch.device(device) if device else gpu_or_cpu()
-    for network in networks:
-        network.requires_grad_(requires_grad=False).eval().to(where)
-    return where
+def device_called(name: str | None) -> torch.device:
+    """Return the device of this name, or the GPU where there is one."""
+    return torch.device(name) if name else gpu_or_cpu()
+
+
+def frozen(network: Any, device: torch.device, precision: Precision = "bfloat16") -> Any:  # noqa: ANN401
+    """Return a network, frozen, on `device`; at nf4 its weights are rounded on their way there.
+
+    Raises:
+        MissingWeights: the precision is nf4, and bitsandbytes is not installed.
+    """
+    if precision == "nf4":
+        hold_in_four_bits(network)
+    return network.requires_grad_(requires_grad=False).eval().to(device)
 
 
 def to_levels(values: torch.Tensor) -> list[NDArray[np.uint8]]:

@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5Tokenizer
 
 from data_contracts.faults import InputFault
+from data_contracts.generation import Precision
 from models.diffusion.families import (
+    DTYPES,
     FROM_DISK,
     Conditioning,
     Drawing,
-    Precision,
     View,
-    freeze,
+    device_called,
+    frozen,
     own_generators,
     quiet,
     to_levels,
@@ -143,15 +145,16 @@ class Flux(FlowTransformer):
         return pipeline
 
 
-def load(folder: Path, precision: str = "float32", device: str | None = None) -> Flux:
+def load(folder: Path, precision: Precision = "float32", device: str | None = None) -> Flux:
     """Return the base model in the diffusers folder `folder`, read from safetensors only."""
     quiet()
-    dtype = Precision[precision]
-    one: Any = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=dtype, **FROM_DISK)
-    two: Any = T5EncoderModel.from_pretrained(folder / "text_encoder_2", dtype=dtype, **FROM_DISK)
-    vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32, **FROM_DISK)
+    dtype, where = DTYPES[precision], device_called(device)
+    # One after another onto the device, so that RAM never holds two of the large ones.
+    one = frozen(CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=dtype, **FROM_DISK), where)
+    two = frozen(T5EncoderModel.from_pretrained(folder / "text_encoder_2", dtype=dtype, **FROM_DISK), where, precision)
+    vae = frozen(AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32, **FROM_DISK), where)
     transformer = FluxTransformer2DModel.from_pretrained(folder / "transformer", torch_dtype=dtype, **FROM_DISK)
-    where = freeze((one, two, vae, transformer), device)
+    transformer = frozen(transformer, where, precision)
     first = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
     second = T5Tokenizer.from_pretrained(folder / "tokenizer_2", local_files_only=True)
     scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(folder / "scheduler", local_files_only=True)

@@ -18,14 +18,17 @@ from typing import Any
 import psutil
 
 from data_contracts.faults import InputFault
+from data_contracts.generation import Precision
 from data_contracts.records import BaseFamily
 from data_contracts.training import TrainSettings
 from models.diffusion import family_of
 
 GIGA = 1e9
-BYTES = {"float32": 4, "bfloat16": 2}
-ADAM_BYTES = 16
-"""Of each trained value, in float32: itself, its gradient, and AdamW's two moments."""
+BYTES: dict[Precision, float] = {"float32": 4, "bfloat16": 2, "nf4": 2}
+NF4_BYTES = 0.52
+"""Of each weight in 4 bits: half a byte, and its share of the scales of a block of 64, themselves in 8 bits."""
+OPTIMIZER_BYTES = {"adamw": 16, "adamw8bit": 10}
+"""Of each trained value: itself and its gradient in float32, and AdamW's two moments."""
 FLOAT32_ACTIVATIONS = 1.7
 """As much as in bfloat16, for part of it is float32 in both."""
 VAE_GB = 3.1
@@ -40,7 +43,8 @@ HOST_GB = 2.5
 class FamilySizes:
     """The sizes of a family of base models, parameters in millions.
 
-    text_encoders: 0 where captions are encoded beforehand and the encoders taken off the GPU.
+    encoders_stay: whether text encoders that are not trained stay on the device once all captions are encoded.
+    in_blocks: the share of the denoiser's parameters that nf4 holds in 4 bits; encoders_in_blocks: the encoders'.
     adapter: for each unit of rank; text_adapter the text encoders', conv_adapter the 3x3 convolutions'.
     kept: GB a megapixel of one picture that a step keeps, bfloat16; checkpointed: with gradient checkpointing.
     text_kept: GB besides, for its text, which in some families goes through the denoiser with the picture.
@@ -55,14 +59,25 @@ class FamilySizes:
     kept: float
     checkpointed: float
     text_kept: float = 0.0
+    in_blocks: float = 0.995
+    encoders_in_blocks: float = 0.0
+    encoders_stay: bool = False
 
 
 SIZES: dict[BaseFamily, FamilySizes] = {
-    "sd15": FamilySizes(859.5, 123.1, 83.7, 0.42, 0.17, 0.63, kept=4.2, checkpointed=1.1),
-    "sdxl": FamilySizes(2567.5, 817.7, 83.7, 2.66, 0.90, 0.41, kept=7.3, checkpointed=0.51),
-    "flux": FamilySizes(11901.4, 0.0, 83.8, 1.17, 0.0, 0.0, kept=23.2, checkpointed=2.1, text_kept=0.2),
-    "qwen_image": FamilySizes(20430.4, 0.0, 126.9, 1.48, 0.0, 0.0, kept=29.2, checkpointed=2.2, text_kept=0.1),
-    "qwen_image_edit": FamilySizes(20430.4, 0.0, 126.9, 1.48, 0.0, 0.0, kept=65.5, checkpointed=4.9, text_kept=0.1),
+    "sd15": FamilySizes(
+        859.5, 123.1, 83.7, 0.42, 0.17, 0.63, kept=4.2, checkpointed=1.1, in_blocks=0.31, encoders_stay=True
+    ),
+    "sdxl": FamilySizes(2567.5, 817.7, 83.7, 2.66, 0.90, 0.41, kept=7.3, checkpointed=0.51, in_blocks=0.87),
+    "flux": FamilySizes(
+        11901.4, 4885.4, 83.8, 1.17, 0.0, 0.0, kept=23.2, checkpointed=2.1, text_kept=0.2, encoders_in_blocks=0.95
+    ),
+    "qwen_image": FamilySizes(
+        20430.4, 8292.2, 126.9, 1.48, 0.0, 0.0, kept=29.2, checkpointed=2.2, text_kept=0.1, encoders_in_blocks=0.86
+    ),
+    "qwen_image_edit": FamilySizes(
+        20430.4, 8292.2, 126.9, 1.48, 0.0, 0.0, kept=65.5, checkpointed=4.9, text_kept=0.1, encoders_in_blocks=0.86
+    ),
 }
 """Adapters: the layers that kohya trains; for the last three, attention. What an edit keeps is of two pictures' tokens,
 and of those by which the language model is shown the one to be edited."""
@@ -115,19 +130,30 @@ def training_need(base: Path, settings: TrainSettings, *, on_gpu: bool) -> Need 
         family = SIZES[family_of(base)]
     except InputFault:
         return None
+    precision, trains_text = settings.precision, family.text_adapter * settings.text_encoder_learning_rate > 0
     denoiser = _parameters(base, "denoiser") or family.denoiser
-    encoders = family.text_encoders and (_parameters(base, "text_encoders") or family.text_encoders)
+    encoders = _parameters(base, "text_encoders") or family.text_encoders
     vae = _parameters(base, "vae") or family.vae
-    weights = ((denoiser + encoders) * BYTES[settings.precision] + vae * BYTES["float32"]) / 1e3
+    weights = (denoiser * _bytes(precision, family.in_blocks) + vae * BYTES["float32"]) / 1e3
+    reading = encoders * _bytes(precision, family.encoders_in_blocks) / 1e3
     trained = settings.rank * family.adapter * math.sqrt(denoiser / family.denoiser)
     trained += settings.conv_rank * family.conv_adapter
-    if settings.text_encoder_learning_rate and encoders:
+    if trains_text:
         trained += settings.rank * family.text_adapter * math.sqrt(encoders / family.text_encoders)
     step = max(_step_gb(base, family, settings), _vae_gb(base, settings))
-    total = (weights + trained * ADAM_BYTES / 1e3 + step) * MARGIN
+    learning = trained * OPTIMIZER_BYTES[settings.optimizer] / 1e3 + step
+    stays = family.encoders_stay or trains_text
+    total = (weights + (reading + learning if stays else max(reading, learning))) * MARGIN
     if not on_gpu:
+        total += 0.0 if stays else reading
         return Need(total + CONTEXT_GB["cpu"], total + CONTEXT_GB["cpu"])
-    return Need(total + CONTEXT_GB["cuda"], weights + HOST_GB)
+    read = max(denoiser, encoders) * BYTES[precision] / 1e3  # one after another, rounded only then
+    return Need(total + CONTEXT_GB["cuda"], max(read, 0.0 if stays else reading) + HOST_GB)
+
+
+def _bytes(precision: Precision, in_blocks: float) -> float:
+    """Return the bytes of a parameter, on average, of a network of which nf4 holds this share in 4 bits."""
+    return in_blocks * NF4_BYTES + (1 - in_blocks) * BYTES["nf4"] if precision == "nf4" else BYTES[precision]
 
 
 def _step_gb(base: Path, family: FamilySizes, settings: TrainSettings) -> float:

@@ -19,13 +19,15 @@ from numpy.typing import NDArray
 from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 
 from data_contracts.faults import InputFault
+from data_contracts.generation import Precision
 from models.diffusion.families import (
+    DTYPES,
     FROM_DISK,
     Conditioning,
     Drawing,
-    Precision,
     View,
-    freeze,
+    device_called,
+    frozen,
     own_generators,
     quiet,
     stack_conditioning,
@@ -156,19 +158,21 @@ class QwenImage(FlowTransformer):
         return pipeline
 
 
-def load(folder: Path, precision: str = "float32", device: str | None = None) -> QwenImage:
+def load(folder: Path, precision: Precision = "float32", device: str | None = None) -> QwenImage:
     """Return the base model in the diffusers folder `folder`, read from safetensors only."""
     return QwenImage(*read_networks(folder, precision, device))
 
 
-def read_networks(folder: Path, precision: str, device: str | None) -> tuple[Any, ...]:
+def read_networks(folder: Path, precision: Precision, device: str | None) -> tuple[Any, ...]:
     """Return the first fields of QwenImage: tokenizer, networks and scheduler out of `folder`, and their device."""
     quiet()
-    dtype = Precision[precision]
+    dtype, where = DTYPES[precision], device_called(device)
+    # One after another onto the device, so that RAM never holds two of the large ones.
     reader: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder / "text_encoder", dtype=dtype, **FROM_DISK)
-    vae = AutoencoderKLQwenImage.from_pretrained(folder / "vae", torch_dtype=torch.float32, **FROM_DISK)
+    reader = frozen(reader, where, precision)
+    vae = frozen(AutoencoderKLQwenImage.from_pretrained(folder / "vae", torch_dtype=torch.float32, **FROM_DISK), where)
     transformer = QwenImageTransformer2DModel.from_pretrained(folder / "transformer", torch_dtype=dtype, **FROM_DISK)
-    where = freeze((reader, vae, transformer), device)
+    transformer = frozen(transformer, where, precision)
     tokenizer = Qwen2Tokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
     scheduler = FlowMatchEulerDiscreteScheduler.from_pretrained(folder / "scheduler", local_files_only=True)
     return tokenizer, reader, vae, transformer, scheduler, where

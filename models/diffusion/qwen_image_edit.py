@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from transformers import Qwen2VLImageProcessorPil
 
 from data_contracts.faults import InputFault
+from data_contracts.generation import Precision
 from models.diffusion.families import Conditioning, Drawing, View, own_generators, stack_conditioning
 from models.diffusion.flow import size_shift
 from models.diffusion.lora_file import KeyFormat
@@ -116,7 +117,7 @@ class QwenImageEdit(QwenImage):
         return {STATES: states, MASK: torch.ones(states.shape[:2], dtype=torch.long, device=self.device)}
 
 
-def load(folder: Path, precision: str = "float32", device: str | None = None) -> QwenImageEdit:
+def load(folder: Path, precision: Precision = "float32", device: str | None = None) -> QwenImageEdit:
     """Return the base model in the diffusers folder `folder`, read from safetensors only."""
     pictures = Qwen2VLImageProcessorPil.from_pretrained(folder / "processor", local_files_only=True)
     return QwenImageEdit(*read_networks(folder, precision, device), pictures=pictures)

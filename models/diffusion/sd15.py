@@ -21,16 +21,18 @@ from diffusers import (
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from data_contracts.faults import InputFault
+from data_contracts.generation import Precision
 from models.diffusion import family_of
 from models.diffusion.clip_text import clip_tokens
 from models.diffusion.families import (
+    DTYPES,
     FROM_DISK,
     Call,
     Conditioning,
     Drawing,
-    Precision,
     View,
-    freeze,
+    device_called,
+    frozen,
     quiet,
 )
 from models.diffusion.lora_file import SD1_KEYS, KeyFormat
@@ -100,7 +102,7 @@ class StableDiffusion(UNetModel):
 
 
 def load(
-    base: Path, precision: str = "float32", device: str | None = None, configurations: Path | None = None
+    base: Path, precision: Precision = "float32", device: str | None = None, configurations: Path | None = None
 ) -> StableDiffusion:
     """Return the base model in a diffusers folder or a single checkpoint, read from safetensors only.
 
@@ -112,7 +114,7 @@ def load(
     """
     _require_pipeline(base)
     quiet()
-    dtype = Precision[precision]
+    dtype = DTYPES[precision]
     if base.is_file():
         whole = read_checkpoint(StableDiffusionPipeline, base, "sd15", configurations)
         text_encoder, vae, unet = whole.text_encoder.to(dtype), whole.vae, whole.unet.to(dtype)
@@ -123,7 +125,8 @@ def load(
         unet = UNet2DConditionModel.from_pretrained(base / "unet", torch_dtype=dtype, **FROM_DISK)
         tokenizer = CLIPTokenizer.from_pretrained(base / "tokenizer", local_files_only=True)
         scheduler = DDPMScheduler.from_pretrained(base / "scheduler", local_files_only=True)
-    where = freeze((text_encoder, vae, unet), device)
+    where = device_called(device)
+    text_encoder, vae, unet = frozen(text_encoder, where), frozen(vae, where), frozen(unet, where, precision)
     return StableDiffusion(tokenizer, text_encoder, vae, unet, scheduler, where)
 
 

@@ -17,15 +17,17 @@ from diffusers import (
 )
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
+from data_contracts.generation import Precision
 from models.diffusion.clip_text import clip_tokens
 from models.diffusion.families import (
+    DTYPES,
     FROM_DISK,
     Call,
     Conditioning,
     Drawing,
-    Precision,
     View,
-    freeze,
+    device_called,
+    frozen,
     quiet,
 )
 from models.diffusion.lora_file import KeyFormat
@@ -66,11 +68,17 @@ class StableDiffusionXL(UNetModel):
         Raises:
             InputFault: a prompt has more tokens than the text encoders read.
         """
-        first, second = (clip_tokens(tokenizer, prompts, self.device) for tokenizer in self.tokenizers)
+        where = self.text_encoder.device
+        first, second = (clip_tokens(tokenizer, prompts, where) for tokenizer in self.tokenizers)
         one = self.text_encoder(first, output_hidden_states=True)
         two = self.text_encoder_2(second, output_hidden_states=True)
         states = torch.cat([one.hidden_states[_PENULTIMATE], two.hidden_states[_PENULTIMATE]], dim=-1)
-        return {_STATES: states, _POOLED: two.text_embeds}
+        return {_STATES: states.to(self.device), _POOLED: two.text_embeds.to(self.device)}
+
+    def set_aside_text_encoders(self) -> None:
+        """Free the device's memory of the text encoders, which then read on the CPU: in half precision 1.6 GB."""
+        self.text_encoder.to("cpu")
+        self.text_encoder_2.to("cpu")
 
     def describe(self, views: Sequence[View]) -> Conditioning:
         """Return the original size, top and left of the crop, and the size seen, in pixels (N, 6). Ibid., 2.2."""
@@ -96,10 +104,12 @@ class StableDiffusionXL(UNetModel):
 
     def assembled(self, scheduler: DPMSolverMultistepScheduler) -> Any:  # noqa: ANN401
         """Return diffusers' pipeline of these networks and a scheduler to draw with."""
+        # Text encoders set aside would have it take the CPU for its device.
+        one, two = (each if each.device == self.device else None for each in self.text_encoders.values())
         return StableDiffusionXLPipeline(
             vae=self.vae,
-            text_encoder=self.text_encoder,
-            text_encoder_2=self.text_encoder_2,
+            text_encoder=one,
+            text_encoder_2=two,
             tokenizer=self.tokenizers[0],
             tokenizer_2=self.tokenizers[1],
             unet=self.unet,
@@ -109,7 +119,7 @@ class StableDiffusionXL(UNetModel):
 
 
 def load(
-    base: Path, precision: str = "float32", device: str | None = None, configurations: Path | None = None
+    base: Path, precision: Precision = "float32", device: str | None = None, configurations: Path | None = None
 ) -> StableDiffusionXL:
     """Return the base model in a diffusers folder or a single checkpoint, read from safetensors only.
 
@@ -119,7 +129,7 @@ def load(
         MissingWeights: `base` is a checkpoint, and its configuration files are not in the hub's cache.
     """
     quiet()
-    dtype = Precision[precision]
+    dtype = DTYPES[precision]
     if base.is_file():
         whole = read_checkpoint(StableDiffusionXLPipeline, base, "sdxl", configurations)
         one, two, vae, unet = whole.text_encoder, whole.text_encoder_2, whole.vae, whole.unet.to(dtype)
@@ -134,5 +144,6 @@ def load(
         first = CLIPTokenizer.from_pretrained(base / "tokenizer", local_files_only=True)
         second = CLIPTokenizer.from_pretrained(base / "tokenizer_2", local_files_only=True)
         scheduler = DDPMScheduler.from_pretrained(base / "scheduler", local_files_only=True)
-    where = freeze((one, two, vae, unet), device)
+    where = device_called(device)
+    one, two, vae, unet = frozen(one, where), frozen(two, where), frozen(vae, where), frozen(unet, where, precision)
     return StableDiffusionXL((first, second), one, two, vae, unet, scheduler, where)

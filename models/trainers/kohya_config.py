@@ -79,7 +79,7 @@ def configuration(request: TrainRequest, base: Path, places: Places) -> dict[str
         "unet_lr": settings.learning_rate,
         "max_train_steps": settings.steps,
         "gradient_accumulation_steps": settings.accumulate,
-        "optimizer_type": "AdamW",
+        "optimizer_type": {"adamw": "AdamW", "adamw8bit": "AdamW8bit"}[settings.optimizer],
         "optimizer_args": [f"weight_decay={settings.weight_decay}"],
         "max_grad_norm": settings.max_gradient_norm,
         "mixed_precision": "bf16" if settings.precision == "bfloat16" else "no",
@@ -127,6 +127,12 @@ def refuse_unknown(settings: TrainSettings) -> None:
     Raises:
         InputFault: they would train something else than the settings say.
     """
+    if settings.precision == "nf4":
+        message = (
+            "precision is nf4, but kohya's sd-scripts hold no Stable Diffusion in 4 bits: train with "
+            "`trainer: native`, or set precision to bfloat16"
+        )
+        raise InputFault(message)
     if settings.masked_loss and settings.masked_prior:
         message = (
             f"masked_prior is {settings.masked_prior:g}, but kohya's sd-scripts know nothing like it: train with "

@@ -6,6 +6,7 @@ from data_contracts.training import TrainRequest, TrainSettings
 from models.diffusion.lora_file import SD1_KEYS, KeyFormat
 
 SPECIFICATION = "1.0.0"
+OPTIMIZERS = {"adamw": "torch.optim.adamw.AdamW", "adamw8bit": "bitsandbytes.optim.adamw.AdamW8bit"}
 
 
 def lora_metadata(request: TrainRequest, prediction_type: str, keys: KeyFormat = SD1_KEYS) -> dict[str, str]:
@@ -38,7 +39,7 @@ def _kohya(request: TrainRequest, keys: KeyFormat) -> dict[str, str]:
         "ss_text_encoder_lr": settings.text_encoder_learning_rate or None,
         "ss_lr_scheduler": settings.scheduler,
         "ss_lr_warmup_steps": settings.warmup_steps,
-        "ss_optimizer": "torch.optim.adamw.AdamW",
+        "ss_optimizer": OPTIMIZERS[settings.optimizer],
         "ss_max_train_steps": settings.steps,
         "ss_steps": settings.steps,
         "ss_num_train_images": sum(example.repeats for example in request.examples),
@@ -46,7 +47,7 @@ def _kohya(request: TrainRequest, keys: KeyFormat) -> dict[str, str]:
         "ss_gradient_accumulation_steps": settings.accumulate,
         "ss_gradient_checkpointing": settings.gradient_checkpointing,
         "ss_resolution": f"({settings.resolution}, {settings.resolution})",
-        "ss_mixed_precision": "bf16" if settings.precision == "bfloat16" else "no",
+        "ss_mixed_precision": "no" if settings.precision == "float32" else "bf16",
         "ss_min_snr_gamma": settings.min_snr_gamma or None,
         "ss_noise_offset": settings.noise_offset or None,
         "ss_caption_dropout_rate": settings.caption_dropout,

@@ -54,6 +54,21 @@ def test_larger_families_take_more(base_of):
     assert sizes[2] > 24  # FLUX needs a quantised base there
 
 
+def test_four_bits_bring_the_large_families_onto_24_gb(base_of):
+    large = {"resolution": 1024, "rank": 16, "gradient_checkpointing": True, "text_encoder_learning_rate": 0.0}
+    for name in list(PIPELINES)[2:]:
+        assert needed(base_of(name), **large) > 40
+        assert 13 < needed(base_of(name), precision="nf4", **large) < 24
+
+
+def test_sdxl_of_rank_64_fits_16_gb_with_moments_of_8_bits(base_of):
+    sdxl = base_of("StableDiffusionXLPipeline")
+    tight = {"resolution": 1024, "rank": 64, "gradient_checkpointing": True}
+    assert needed(sdxl, optimizer="adamw8bit", text_encoder_learning_rate=0.0, **tight) < 16
+    assert needed(sdxl, optimizer="adamw8bit", **tight) > 16
+    assert needed(sdxl, **tight) - needed(sdxl, optimizer="adamw8bit", **tight) > 1
+
+
 def test_what_is_no_known_pipeline_has_no_estimate(base_of, tmp_path):
     assert training_need(base_of("OtherPipeline"), TrainSettings(), on_gpu=True) is None
     assert training_need(tmp_path, TrainSettings(), on_gpu=True) is None
