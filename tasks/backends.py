@@ -8,6 +8,7 @@ from typing import Any
 from data_contracts.project import Project
 from models.backends import Backends
 from models.caption import CAPTIONERS
+from models.diffusion.precision import PRECISIONS
 from models.embed import EMBEDDERS
 from models.face import EXPRESSION_LABELERS, FACE_DETECTORS
 from models.inpaint import INPAINTERS
@@ -17,6 +18,7 @@ from models.pose import POSE_ESTIMATORS
 from models.segment import SEGMENTERS
 from models.segment.detect import DETECTORS, load_detector
 from models.trainers import TRAINERS
+from models.trainers.optimizers import OPTIMIZERS
 from tasks import (
     assemble_dataset,
     caption_images,
@@ -100,10 +102,28 @@ PLACES: dict[str, Place] = {
     "loras.*.train.trainer": Place(
         TRAINERS, lambda project: [plan.train.trainer for plan in project.loras.values()], by_name(TRAINERS.load)
     ),
+    "loras.*.train.optimizer": Place(
+        OPTIMIZERS,
+        lambda project: [plan.train.settings.optimizer for plan in project.loras.values()],
+        by_name(OPTIMIZERS.load),
+    ),
+    "loras.*.train.precision": Place(
+        PRECISIONS,
+        lambda project: [plan.train.settings.precision for plan in project.loras.values()],
+        by_name(PRECISIONS.load),
+    ),
+    "evaluate_lora.precision": Place(
+        PRECISIONS,
+        lambda project: [plan.evaluate.precision for plan in project.loras.values()],
+        by_name(PRECISIONS.load),
+    ),
     "evaluate_lora.judge": Place(
         JUDGES, lambda project: [plan.evaluate.judge for plan in project.loras.values()], by_name(pictures_job.judge)
     ),
     "evaluate_suite.text_scorers": Place(TEXT_SCORERS, lambda _: [], by_name(evaluate_suite.text_scorer)),
+    "compose_loras.precision": Place(
+        PRECISIONS, lambda project: [project.compose_loras.precision], by_name(PRECISIONS.load)
+    ),
     "compose_loras.judge": Place(JUDGES, lambda project: [project.compose_loras.judge], by_name(pictures_job.judge)),
 }
 """Backends are loaded once a process, through the stages' own caches."""

@@ -22,11 +22,6 @@ from models.pictures import Picture
 
 FROM_DISK: Mapping[str, Any] = {"use_safetensors": True, "local_files_only": True}
 """How weights are read: never fetched, never unpickled."""
-DTYPES: Mapping[Precision, torch.dtype] = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "nf4": torch.bfloat16,
-}
 DENOISER = "unet"
 """What kohya's files call the network that takes the noise away, also where it is no U-Net."""
 Conditioning = Mapping[str, torch.Tensor]
@@ -224,11 +219,7 @@ def device_called(name: str | None) -> torch.device:
 
 
 def frozen(network: Any, device: torch.device, precision: Precision = "bfloat16") -> Any:  # noqa: ANN401
-    """Return a network, frozen, on `device`; at nf4 its weights are rounded on their way there.
-
-    Raises:
-        MissingWeights: the precision is nf4, and bitsandbytes is not installed.
-    """
+    """Return a network, frozen, on `device`; at nf4 its weights are rounded on their way there."""
     if precision == "nf4":
         hold_in_four_bits(network)
     return network.requires_grad_(requires_grad=False).eval().to(device)

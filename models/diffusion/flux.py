@@ -16,7 +16,6 @@ from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5Tokeniz
 from data_contracts.faults import InputFault
 from data_contracts.generation import Precision
 from models.diffusion.families import (
-    DTYPES,
     FROM_DISK,
     Conditioning,
     Drawing,
@@ -31,6 +30,7 @@ from models.diffusion.flow_transformer import FlowTransformer
 from models.diffusion.flux_keys import FLUX_KEYS
 from models.diffusion.lora_file import KeyFormat
 from models.diffusion.patches import pack, unpack
+from models.diffusion.precision import PRECISIONS
 from models.diffusion.unet_model import ENCODE_BATCH, encode
 
 MOST_TOKENS = 512
@@ -148,7 +148,7 @@ class Flux(FlowTransformer):
 def load(folder: Path, precision: Precision = "float32", device: str | None = None) -> Flux:
     """Return the base model in the diffusers folder `folder`, read from safetensors only."""
     quiet()
-    dtype, where = DTYPES[precision], device_called(device)
+    dtype, where = PRECISIONS.load(precision), device_called(device)
     # One after another onto the device, so that RAM never holds two of the large ones.
     one = frozen(CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=dtype, **FROM_DISK), where)
     two = frozen(T5EncoderModel.from_pretrained(folder / "text_encoder_2", dtype=dtype, **FROM_DISK), where, precision)

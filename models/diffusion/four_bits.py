@@ -12,8 +12,6 @@ from typing import Any
 
 import torch
 
-from models.weights import BITSANDBYTES
-
 _IN_A_BLOCK = re.compile(r"(^|\.)\d+\.")
 
 
@@ -22,11 +20,7 @@ def hold_in_four_bits(network: Any) -> None:  # noqa: ANN401  networks of severa
 
     Embeddings, norms, convolutions and the layers before and after the blocks stay as they are: few weights, on which
     all others depend.
-
-    Raises:
-        MissingWeights: bitsandbytes is not installed.
     """
-    BITSANDBYTES.path()
     for name, module in list(network.named_modules()):
         for key, layer in list(module.named_children()):
             if type(layer) is torch.nn.Linear and _IN_A_BLOCK.search(f"{name}.{key}"):

@@ -21,7 +21,6 @@ from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 from data_contracts.faults import InputFault
 from data_contracts.generation import Precision
 from models.diffusion.families import (
-    DTYPES,
     FROM_DISK,
     Conditioning,
     Drawing,
@@ -36,6 +35,7 @@ from models.diffusion.families import (
 from models.diffusion.flow_transformer import FlowTransformer
 from models.diffusion.lora_file import KeyFormat
 from models.diffusion.patches import pack, unpack
+from models.diffusion.precision import PRECISIONS
 from models.diffusion.qwen_keys import QWEN_KEYS
 
 MOST_TOKENS = 1024
@@ -166,7 +166,7 @@ def load(folder: Path, precision: Precision = "float32", device: str | None = No
 def read_networks(folder: Path, precision: Precision, device: str | None) -> tuple[Any, ...]:
     """Return the first fields of QwenImage: tokenizer, networks and scheduler out of `folder`, and their device."""
     quiet()
-    dtype, where = DTYPES[precision], device_called(device)
+    dtype, where = PRECISIONS.load(precision), device_called(device)
     # One after another onto the device, so that RAM never holds two of the large ones.
     reader: Any = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder / "text_encoder", dtype=dtype, **FROM_DISK)
     reader = frozen(reader, where, precision)

@@ -25,7 +25,6 @@ from data_contracts.generation import Precision
 from models.diffusion import family_of
 from models.diffusion.clip_text import clip_tokens
 from models.diffusion.families import (
-    DTYPES,
     FROM_DISK,
     Call,
     Conditioning,
@@ -36,6 +35,7 @@ from models.diffusion.families import (
     quiet,
 )
 from models.diffusion.lora_file import SD1_KEYS, KeyFormat
+from models.diffusion.precision import PRECISIONS
 from models.diffusion.single_file import read_checkpoint
 from models.diffusion.unet_model import UNetModel
 
@@ -114,7 +114,7 @@ def load(
     """
     _require_pipeline(base)
     quiet()
-    dtype = DTYPES[precision]
+    dtype = PRECISIONS.load(precision)
     if base.is_file():
         whole = read_checkpoint(StableDiffusionPipeline, base, "sd15", configurations)
         text_encoder, vae, unet = whole.text_encoder.to(dtype), whole.vae, whole.unet.to(dtype)

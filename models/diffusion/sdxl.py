@@ -20,7 +20,6 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 from data_contracts.generation import Precision
 from models.diffusion.clip_text import clip_tokens
 from models.diffusion.families import (
-    DTYPES,
     FROM_DISK,
     Call,
     Conditioning,
@@ -31,6 +30,7 @@ from models.diffusion.families import (
     quiet,
 )
 from models.diffusion.lora_file import KeyFormat
+from models.diffusion.precision import PRECISIONS
 from models.diffusion.sgm_keys import SDXL_KEYS
 from models.diffusion.single_file import read_checkpoint
 from models.diffusion.unet_model import UNetModel
@@ -129,7 +129,7 @@ def load(
         MissingWeights: `base` is a checkpoint, and its configuration files are not in the hub's cache.
     """
     quiet()
-    dtype = DTYPES[precision]
+    dtype = PRECISIONS.load(precision)
     if base.is_file():
         whole = read_checkpoint(StableDiffusionXLPipeline, base, "sdxl", configurations)
         one, two, vae, unet = whole.text_encoder, whole.text_encoder_2, whole.vae, whole.unet.to(dtype)

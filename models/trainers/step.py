@@ -1,6 +1,6 @@
 """One optimizer step: a batch disturbed, denoised, scored, and the adapter moved."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from models.diffusion.objective import Prior, learning_rate_factor, offset_noise
 from models.diffusion.unet_layers import TEXT_ENCODER_LAYERS
 from models.seeds import derived_seed
 from models.trainers.examples import Draw, Prepared, draw
-from models.weights import BITSANDBYTES
+from models.trainers.optimizers import OPTIMIZERS
 
 NAME = "trained"
 
@@ -81,7 +81,7 @@ class Trainer:
             {"params": adapter.parameters(denoiser=False), "peak": settings.text_encoder_learning_rate},
         ]
         self.parameters = [parameter for group in groups for parameter in group["params"]]
-        self.optimizer = optimizer_class(settings)(
+        self.optimizer = OPTIMIZERS.load(settings.optimizer)(
             [group for group in groups if group["params"]],
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
@@ -196,20 +196,6 @@ class Trainer:
                 f"lower learning_rate ({self.settings.learning_rate:g}), or look at the picture"
             )
             raise FloatingPointError(message)
-
-
-def optimizer_class(settings: TrainSettings) -> Callable[..., torch.optim.Optimizer]:
-    """Return AdamW, or the one whose moments are held in 8 bits. Dettmers et al., 8-bit Optimizers, 2022.
-
-    Raises:
-        MissingWeights: bitsandbytes, of which the latter is, is not installed.
-    """
-    if settings.optimizer == "adamw":
-        return torch.optim.AdamW
-    BITSANDBYTES.path()
-    from bitsandbytes.optim.adamw import AdamW8bit  # noqa: PLC0415
-
-    return AdamW8bit
 
 
 def _trainable_encoders(model: DiffusionModel, settings: TrainSettings) -> Mapping[str, Any]:
