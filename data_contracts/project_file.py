@@ -2,14 +2,15 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 from pydantic import ValidationError
 
 from data_contracts.faults import InputFault
+from data_contracts.profiles import read_profile
 from data_contracts.project import Project
 from data_contracts.project_paths import Tree, existing, mapping, root_of, with_paths, workspace_path
+from data_contracts.yaml_trees import merged, read_yaml, set_key
 
 
 def load_project(path: Path, changes: Mapping[str, str] | None = None) -> Project:
@@ -50,8 +51,8 @@ def project_tree(path: Path, own: Tree) -> tuple[Tree, Path]:
         InputFault: there is no such profile, or a character, place or LoRA is described in keys that nobody knows.
     """
     path = path.resolve()
-    profile = find_profile(str(own.get("profile", "lite")), path.parent)
-    return complete(own, read_yaml(profile), path.name), profile
+    profile, file = read_profile(str(own.get("profile", "lite")), path.parent)
+    return complete(own, profile, path.name), file
 
 
 def overlaid(own: Tree, root: Path, file: str) -> Tree:
@@ -75,60 +76,6 @@ def workspace_of(path: Path) -> Path:
     """Return a project's workspace without asking for its films: they may be gone by the time one looks at results."""
     path = path.resolve()
     return workspace_path(read_own(path), root_of(path), path.name)
-
-
-def read_yaml(path: Path) -> Tree:
-    """Read a YAML mapping.
-
-    Raises:
-        InputFault: the file is missing, is not YAML, or is not a mapping.
-    """
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        message = f"{path.name}: there is no such file; give the path of a project file such as configs/luca.yaml"
-        raise InputFault(message) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        message = f"{path.name} is not YAML: {str(error).replace(str(path), path.name)}"
-        raise InputFault(message) from error
-    if not isinstance(tree, dict):
-        message = f"{path.name}: expected `key: value` lines at the top, found {type(tree).__name__}"
-        raise InputFault(message)
-    return tree
-
-
-def find_profile(name: str, beside: Path) -> Path:
-    """Return the profile's file: beside the project, else the ones that come with reel2lora.
-
-    Raises:
-        InputFault: there is no profile of that name.
-    """
-    folders = (beside / "profiles", Path(__file__).parent.parent / "configs" / "profiles")
-    known = sorted({file.stem for folder in folders for file in folder.glob("*.yaml")})
-    if name not in known:
-        message = f"profile: {name!r} is not a profile; known: {', '.join(known)}"
-        raise InputFault(message)
-    return next(folder / f"{name}.yaml" for folder in folders if (folder / f"{name}.yaml").is_file())
-
-
-def set_key(tree: Tree, key: str, value: object) -> None:
-    """Set a dotted key, such as `loras.luca.train.steps`, making the mappings on its way."""
-    *way, last = key.split(".")
-    for step in way:
-        child = tree.setdefault(step, {})
-        if not isinstance(child, dict):
-            message = f"--set {key}: {step!r} is a single value, not a group of keys"
-            raise InputFault(message)
-        tree = child
-    tree[last] = value
-
-
-def merged(under: object, over: object) -> Any:  # noqa: ANN401
-    """Lay `over` on `under`: mappings key by key, everything else whole."""
-    if isinstance(under, dict) and isinstance(over, dict):
-        keys = [*under, *(key for key in over if key not in under)]
-        return {k: merged(under[k], over[k]) if k in under and k in over else over.get(k, under.get(k)) for k in keys}
-    return over
 
 
 def complete(own: Tree, profile: Tree, file: str) -> Tree:

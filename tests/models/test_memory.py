@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data_contracts.project_file import load_project
 from data_contracts.records import BaseFamily
 from data_contracts.training import TrainSettings
 from models.diffusion import PIPELINES
@@ -17,6 +18,7 @@ from models.diffusion.lite_base import FOLDER
 from models.diffusion.memory import FLOAT32_ACTIVATIONS, SIZES, machine, training_need
 from tests.models.ldm_checkpoint import write_checkpoint
 from tests.random_base import make_random_base
+from tests.small_project import CONFIG
 
 SD15 = "StableDiffusionPipeline"
 SD15_UNET = {"cross_attention_dim": 768, "block_out_channels": (320, 640, 1280, 1280), "attention_head_dim": 8}
@@ -67,6 +69,24 @@ def test_sdxl_of_rank_64_fits_16_gb_with_moments_of_8_bits(base_of):
     assert needed(sdxl, optimizer="adamw8bit", text_encoder_learning_rate=0.0, **tight) < 16
     assert needed(sdxl, optimizer="adamw8bit", **tight) > 16
     assert needed(sdxl, **tight) - needed(sdxl, optimizer="adamw8bit", **tight) > 1
+
+
+@pytest.mark.parametrize(
+    ("profile", "pipelines"),
+    [
+        ("sd15-16gb", ["StableDiffusionPipeline"]),
+        ("sdxl-16gb", ["StableDiffusionXLPipeline"]),
+        ("flux-24gb", ["FluxPipeline"]),
+        ("qwen-image-24gb", ["QwenImagePipeline", "QwenImageEditPipeline"]),
+    ],
+)
+def test_what_a_profile_trains_fits_the_card_that_it_is_named_after(profile, pipelines, base_of, monkeypatch):
+    card = int(profile.removesuffix("gb").rsplit("-", 1)[1])
+    for base in map(base_of, pipelines):
+        monkeypatch.setenv("REEL2LORA_ALLOW", str(base))
+        project = load_project(CONFIG, {"profile": profile, "base": str(base)})
+        needs = [training_need(base, plan.train.settings, on_gpu=True) for plan in project.loras.values()]
+        assert all(need.device < card for need in needs)
 
 
 def test_what_is_no_known_pipeline_has_no_estimate(base_of, tmp_path):
