@@ -1,6 +1,6 @@
 """A run's workspace for the tests of the report, written as the stage engine writes it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from PIL import Image
@@ -14,9 +14,10 @@ from tasks.run_record import RunRecord, StageUse
 class Workspace:
     """Finished stages, and the run that used them."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.run = RunRecord(name="20250101-120000-000000", project="harbour", started_at="2025-01-01T12:00:00+00:00")
+    def __init__(self, folder: Path, day: int = 1) -> None:
+        self.folder, self.day = folder, day
+        started = f"2025-01-{day:02}T12:00:00+00:00"
+        self.run = RunRecord(name=f"202501{day:02}-120000-000000", project="harbour", started_at=started)
 
     def finish(  # noqa: PLR0913  what a stage leaves behind
         self,
@@ -28,8 +29,9 @@ class Workspace:
         refused: Sequence[Rejected] = (),
         sheet: Image.Image | None = None,
         reused: bool = False,
+        facts: Mapping[str, object] | None = None,
     ) -> StageUse:
-        """Write a stage's result and note its use."""
+        """Write a stage's result and note its use; `facts` are of its manifest."""
         use = self.note(stage, label=label, parents=parents, reused=reused)
         folder = self.folder / use.key
         folder.mkdir(parents=True, exist_ok=True)
@@ -38,7 +40,7 @@ class Workspace:
         if sheet is not None:
             sheet.save(folder / "sheet.jpg", format="JPEG", quality=82)
         reasons = [row.reason for row in refused]
-        Manifest(
+        manifest = Manifest(
             stage=stage,
             version=1,
             digest=use.digest * 4,
@@ -51,12 +53,13 @@ class Workspace:
             shards=3,
             seconds=83.4,
             finished_at="2025-01-01T12:00:00+00:00",
-        ).save(folder)
+        )
+        manifest.model_copy(update=facts).save(folder)
         return use
 
     def note(self, stage: str, *, label: str = "", parents: Sequence[StageUse] = (), reused: bool = False) -> StageUse:
         """Note the use of a stage, whether or not it has finished."""
-        digest = f"{len(self.run.stages):016x}"
+        digest = f"{self.day - 1:08x}{len(self.run.stages):08x}"
         keys = tuple(parent.key for parent in parents)
         use = StageUse(stage=stage, label=label, digest=digest, parents=keys, reused=reused, seconds=1.25)
         self.run.stages.append(use)
