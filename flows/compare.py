@@ -52,25 +52,30 @@ def compare(
 
 def print_comparison(numbers: "Comparison") -> None:
     """Print the scores that have a good direction, what was set otherwise, and how many are better and worse."""
+    from rich.box import SIMPLE_HEAD  # noqa: PLC0415
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    from flows.score_words import chance, number, signed, verdict_of  # noqa: PLC0415
+    from flows.score_words import BY, chance, number, only_judge, signed, verdict_of  # noqa: PLC0415
 
     console = Console()
     judged = [score for score in numbers.scores if score.verdict != "not judged"]
-    title = f"B: {numbers.b.name} against A: {numbers.a.name}"
-    table = Table("of", "made with", "score", "A", "B", "B less A", "pairs", "chance", "B is", title=title)
+    judge = only_judge(numbers)
+    title = f"B: {numbers.b.name} against A: {numbers.a.name}" + (f", judged by {judge}" if judge else "")
+    rule = f"chance: of so large a difference where nothing differs, corrected for {len(judged)} comparisons"
+    table = Table(title=title, caption=rule, box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for name in ("made with", "score", "A", "B", "B less A", "95 % interval", "pairs", "chance", "B is"):
+        table.add_column(name, overflow="fold", no_wrap=name in {"A", "B", "B less A", "pairs", "chance"})
     for before, score in zip((None, *judged), judged, strict=False):
-        if before is not None and before.of != score.of:
+        if before is None or before.of != score.of:
             table.add_section()
-        ends = "" if score.low is None or score.high is None else f" ({signed(score.low)} to {signed(score.high)})"
-        values = (number(score.mean_a), number(score.mean_b), signed(score.difference) + ends)
+            table.add_row(f"[bold]{score.of}[/bold]")
+        ends = "" if score.low is None or score.high is None else f"{signed(score.low)} to {signed(score.high)}"
+        means = (number(score.mean_a), number(score.mean_b), signed(score.difference))
         colour = {"better": "green", "worse": "red"}.get(score.verdict, "default")
         verdict = f"[{colour}]{score.verdict}[/{colour}]"
-        table.add_row(
-            score.of, score.variant, score.measure, *values, str(score.pairs), chance(score.chance), verdict
-        )  # fmt: skip
+        measure = score.measure.removesuffix(BY + judge)
+        table.add_row(score.variant, measure, *means, ends, str(score.pairs), chance(score.chance), verdict)
     if judged:
         console.print(table)
     print_differences(numbers, console)

@@ -8,11 +8,13 @@ from typing import Literal
 import numpy as np
 
 from data_contracts.comparison import PairedScore
-from flows.compare_runs import Compared, Pair, PairedSample
+from flows.compare_runs import Compared
 from flows.pages import page_template, write_page
+from flows.paired_samples import Pair, PairedSample
 from flows.report_pictures import embed
 from flows.run_scores import better
-from flows.score_words import chance, number, signed, verdict_of, where
+from flows.score_words import BY, chance, number, only_judge, signed, verdict_of, where
+from models.metrics.interference import LEAST
 from models.sheets.drawing import read
 
 MOST_PAIRS, MOST_OF_ONE = 12, 4
@@ -35,7 +37,7 @@ class Shown:
         if not self.measure:
             return f"pixels differ by {self.change:.1f} of 255"
         before, after = (each.scores[self.measure] for each in (self.pair.a, self.pair.b))
-        return f"{self.measure}: {before:.2f} to {after:.2f} ({after - before:+z.2f})"
+        return f"{self.measure.partition(BY)[0]}: {before:.2f} to {after:.2f} ({after - before:+z.2f})"
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Span:
 def write_comparison(compared: Compared, path: Path) -> Path:
     """Write the page; return its path."""
     numbers = compared.numbers
-    shown = changed_most(compared.samples)
+    shown, judge = changed_most(compared.samples), only_judge(numbers)
     images = [each.image for group in shown.values() for s in group for each in (s.pair.a, s.pair.b) if each.image]
     page = page_template("compare.html.j2").render(
         numbers=numbers,
@@ -64,6 +66,8 @@ def write_comparison(compared: Compared, path: Path) -> Path:
         signed=signed,
         chance=chance,
         where=where,
+        judge=judge,
+        named=lambda measure: measure.removesuffix(BY + judge),
     )
     return write_page(page, path, path.stem)
 
@@ -100,9 +104,9 @@ def changed_most(samples: Sequence[PairedSample]) -> Mapping[Kind, list[Shown]]:
     for sample in samples:
         measure = next((name for name in sample.measures if better(name) != "neither"), "")
         found = [_shown(pair, sample, measure) for pair in sample.pairs if pair.a.image and pair.b.image]
-        gains = [each for each in found if each.change > 0]
+        gains = [each for each in found if each.change >= LEAST]
         groups["better" if measure else "changed"] += _largest(gains, MOST_OF_ONE)
-        groups["worse"] += _largest([each for each in found if each.change < 0], MOST_OF_ONE)
+        groups["worse"] += _largest([each for each in found if each.change <= -LEAST], MOST_OF_ONE)
     return {kind: _largest(group, MOST_PAIRS) for kind, group in groups.items()}
 
 

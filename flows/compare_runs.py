@@ -6,52 +6,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data_contracts.comparison import ComparedRun, Comparison, PairedScore, SingleFigure, Verdict
+from data_contracts.comparison import ComparedRun, Comparison, PairedScore, RunDifference, SingleFigure, Verdict
 from data_contracts.faults import InputFault
 from flows.find_run import FoundRun
-from flows.run_differences import differences_of
-from flows.run_scores import Sample, Scored, better, figures_of, samples_of
+from flows.paired_samples import PairedSample, left_out, pair
+from flows.run_differences import BASE_MODEL, DATA_SET, differences_of
+from flows.run_scores import Sample, better, figures_of, samples_of
 from models.metrics.bootstrap import Interval, mean_interval
 from models.metrics.paired import LEVEL, fewest_units, holm, sign_flip_chance
+from models.suite.summary import COPIES, LIKENESS
 
 DECIMALS = 5
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A picture of each run, for the same prompt and from the same seed."""
-
-    prompt: str  # the second run's
-    seed: int
-    a: Scored
-    b: Scored
-
-    @property
-    def is_same(self) -> bool:
-        """Whether both are the very same picture and scored the same; files are named by their content."""
-        names = [each.image and each.image.name for each in (self.a, self.b)]
-        return names[0] == names[1] and self.a.scores == self.b.scores
-
-
-@dataclass(frozen=True)
-class PairedSample:
-    """The pairs of pictures that the same set of LoRAs made in both runs: as many for each prompt."""
-
-    sample: Sample
-    pairs: tuple[Pair, ...]  # prompt by prompt, each in the order of the seeds
-    prompts: int
-
-    @property
-    def measures(self) -> tuple[str, ...]:
-        """What was measured on every picture of both runs."""
-        scored = [set(each.scores) for pair in self.pairs for each in (pair.a, pair.b)]
-        return tuple(name for name in self.pairs[0].b.scores if all(name in each for each in scored))
-
-    def values(self, measure: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return a measure of both runs, `(prompts, seeds)` each."""
-        pairs, shape = self.pairs, (self.prompts, -1)
-        a = np.array([pair.a.scores[measure] for pair in pairs]).reshape(shape)
-        return a, np.array([pair.b.scores[measure] for pair in pairs]).reshape(shape)
 
 
 @dataclass(frozen=True)
@@ -96,10 +61,11 @@ def compare_runs(a: FoundRun, b: FoundRun) -> Compared:
     for title in common:
         found = pair(of_a[title], of_b[title])
         if isinstance(found, str):
-            notes.append(f"{title}: {found}")
+            notes.append(f"{of_b[title].of}: {found}")
         else:
             paired.append(found)
-            notes += _left_out(found, of_a[title], of_b[title])
+            notes += left_out(found, of_a[title], of_b[title])
+    notes = list(dict.fromkeys(notes))  # what holds for one set of weights mostly holds for all
     if not paired:
         remedy = "give both runs the same data, `evaluate.seeds` and `compose_loras.seeds`"
         message = f"{a.record.name} and {b.record.name} cannot be paired: {'; '.join(notes)}. {remedy}"
@@ -109,44 +75,17 @@ def compare_runs(a: FoundRun, b: FoundRun) -> Compared:
     for run, more, less in ((a, of_a, of_b), (b, of_b, of_a)):
         if alone := [title for title in more if title not in less]:
             notes.append(f"only {run.record.name} has: {', '.join(alone)}")
+    differences = differences_of(a, b)
     numbers = Comparison(
         a=_named(a),
         b=_named(b),
         scores=scores,
         figures=tuple(_figures(figures_of(a), figures_of(b))),
         same=tuple(sample.sample.title for sample in paired if sample not in changed),
-        differences=differences_of(a, b),
-        notes=(*notes, *_too_few(changed, scores)),
+        differences=differences,
+        notes=(*notes, *_too_few(changed, scores), *_cautions(scores, differences)),
     )
     return Compared(numbers, tuple(changed))
-
-
-def pair(a: Sample, b: Sample) -> PairedSample | str:
-    """Return the pairs of two samples of the same title, or why there are none.
-
-    Prompts are paired by their words; where none is common but their number is, by their order: their words differ in a
-    trigger, or in what frames it.
-    """
-    if a.ground != b.ground:
-        return "the runs' held-out pictures are not the same"
-    prompts_a, prompts_b = (list(dict.fromkeys(prompt for prompt, _ in each.pictures)) for each in (a, b))
-    prompts = [(prompt, prompt) for prompt in prompts_a if prompt in prompts_b]
-    if not prompts:
-        if len(prompts_a) != len(prompts_b):
-            return f"{len(prompts_a)} and {len(prompts_b)} prompts, none of them common"
-        prompts = list(zip(prompts_a, prompts_b, strict=True))
-    seeds_a, seeds_b = (sorted({seed for _, seed in each.pictures}) for each in (a, b))
-    seeds = [
-        seed
-        for seed in seeds_a
-        if all((one, seed) in a.pictures and (other, seed) in b.pictures for one, other in prompts)
-    ]
-    if not seeds:
-        return f"no seed in common: {_listed(seeds_a)} and {_listed(seeds_b)}"
-    pairs = (
-        Pair(other, seed, a.pictures[one, seed], b.pictures[other, seed]) for one, other in prompts for seed in seeds
-    )
-    return PairedSample(b, tuple(pairs), len(prompts))
 
 
 def scores_of(samples: Sequence[PairedSample]) -> Iterator[PairedScore]:
@@ -187,22 +126,23 @@ def _too_few(samples: Sequence[PairedSample], scores: Sequence[PairedScore]) -> 
     """Yield a note where so few prompts and seeds cannot show any difference among so many comparisons."""
     judged = sum(score.chance is not None for score in scores)
     least = fewest_units(judged)
-    few = [each.sample.title for each in samples if max(each.prompts, len(each.pairs) // each.prompts) < least]
+    few = [each.sample.of for each in samples if max(each.prompts, len(each.pairs) // each.prompts) < least]
     if judged and few:
         yield (
             f"with {judged} comparisons at least {least} seeds or prompts are needed before any difference can be told "
-            f"from chance; too few in: {', '.join(few)}"
+            f"from chance; too few of: {', '.join(dict.fromkeys(few))}"
         )
     if not judged:
         yield "no score of both runs has a good direction: name a judge, `evaluate.judge` and `compose_loras.judge`"
 
 
-def _left_out(found: PairedSample, a: Sample, b: Sample) -> Iterator[str]:
-    if {each.prompt for each in found.pairs} - {prompt for prompt, _ in a.pictures}:
-        yield f"{b.title}: the prompts' words differ; they are paired in their order"
-    left = [len(each.pictures) - len(found.pairs) for each in (a, b)]
-    if any(left):
-        yield f"{b.title}: {left[0]} pictures of the first run and {left[1]} of the second have no partner"
+def _cautions(scores: Sequence[PairedScore], differences: Sequence[RunDifference]) -> Iterator[str]:
+    """Yield what else than the LoRAs may have moved the scores."""
+    differing = {each.what for each in differences}
+    if BASE_MODEL in differing:
+        yield "the base models differ: scores are of base and LoRAs together"
+    if DATA_SET in differing and any(score.measure.startswith((LIKENESS, COPIES)) for score in scores):
+        yield "the data sets differ: likeness and copies are to each run's own pictures of the subject"
 
 
 def _figures(a: Mapping[tuple[str, str], float], b: Mapping[tuple[str, str], float]) -> Iterator[SingleFigure]:
@@ -216,10 +156,6 @@ def _nothing_in_common(a: FoundRun, b: FoundRun, of_a: Mapping[str, Sample], of_
     return (
         f"the runs have no scored pictures of the same LoRAs: {'; '.join(has)}. Compare runs that drew the same tests"
     )
-
-
-def _listed(seeds: Sequence[int], most: int = 6) -> str:
-    return ", ".join(map(str, seeds[:most])) + (f" and {len(seeds) - most} more" if len(seeds) > most else "")
 
 
 def _named(run: FoundRun) -> ComparedRun:

@@ -10,14 +10,15 @@ from flows.find_run import FoundRun
 from flows.report import title_of
 from tasks.run_record import StageUse
 
+BASE_MODEL, DATA_SET = "base model", "data set"
 OUTSIDE = {
     "films": "films",
-    "base": "base model",
+    "base": BASE_MODEL,
     "tokenizer": "tokenizer",
     "decisions": "what people decided by hand",
 }
 """Inputs that no stage makes, in words; others follow from results of stages before."""
-RESULTS = {"LoraFile": "LoRA weights", "Example": "data set"}
+RESULTS = {"LoraFile": "LoRA weights", "Example": DATA_SET}
 ABSENT, EMPTY = "(not there)", "(empty)"
 MOST_LETTERS, SHORT = 80, 10
 _DIGEST = 64

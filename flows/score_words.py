@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from data_contracts.comparison import Comparison
 
+BY = " by "
 LARGE = 10
 _LEAST = 0.001
 
@@ -32,6 +33,12 @@ def verdict_of(numbers: Comparison) -> str:
         return "no score says which run is better"
     counts = {word: numbers.count(word) for word in ("better", "worse", "no difference shown")}
     return f"of {judged} scores, " + ", ".join(f"{count} {word}" for word, count in counts.items())
+
+
+def only_judge(numbers: Comparison) -> str:
+    """Return the judge of all scores that have one, which need not name it then; empty where there are several."""
+    judges = {score.measure.partition(BY)[2] for score in numbers.scores} - {""}
+    return judges.pop() if len(judges) == 1 else ""
 
 
 def where(stages: Sequence[str]) -> str:
