@@ -18,7 +18,7 @@ def compare(
     run_a: Annotated[str, typer.Argument(metavar="RUN_A", help=f"The earlier run: {NAMED}; see `gallery`.")],
     run_b: Annotated[
         str,
-        typer.Argument(metavar="RUN_B", help="The run held against it; WHERE:RUN looks in another project."),
+        typer.Argument(metavar="RUN_B", help="The run held against it; PROJECT_FILE:RUN or WORKSPACE:RUN look there."),
     ],
     config: Annotated[
         Path, typer.Option("--config", metavar="CONFIG", help="The project file whose runs they are.")

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data_contracts.comparison import ComparedRun, Comparison, PairedScore, RunDifference, SingleFigure, Verdict
+from data_contracts.composition import FEWEST_SEEDS
 from data_contracts.faults import InputFault
 from flows.find_run import FoundRun
 from flows.paired_samples import PairedSample, left_out, pair
@@ -83,7 +84,7 @@ def compare_runs(a: FoundRun, b: FoundRun) -> Compared:
         figures=tuple(_figures(figures_of(a), figures_of(b))),
         same=tuple(sample.sample.title for sample in paired if sample not in changed),
         differences=differences,
-        notes=(*notes, *_too_few(changed, scores), *_cautions(scores, differences)),
+        notes=(*notes, *_too_few(changed, scores), *_cautions(changed, scores, differences)),
     )
     return Compared(numbers, tuple(changed))
 
@@ -126,7 +127,7 @@ def _too_few(samples: Sequence[PairedSample], scores: Sequence[PairedScore]) -> 
     """Yield a note where so few prompts and seeds cannot show any difference among so many comparisons."""
     judged = sum(score.chance is not None for score in scores)
     least = fewest_units(judged)
-    few = [each.sample.of for each in samples if max(each.prompts, len(each.pairs) // each.prompts) < least]
+    few = [each.sample.of for each in samples if max(each.prompts, each.seeds) < least]
     if judged and few:
         yield (
             f"with {judged} comparisons at least {least} seeds or prompts are needed before any difference can be told "
@@ -136,8 +137,14 @@ def _too_few(samples: Sequence[PairedSample], scores: Sequence[PairedScore]) -> 
         yield "no score of both runs has a good direction: name a judge, `evaluate.judge` and `compose_loras.judge`"
 
 
-def _cautions(scores: Sequence[PairedScore], differences: Sequence[RunDifference]) -> Iterator[str]:
-    """Yield what else than the LoRAs may have moved the scores."""
+def _cautions(
+    samples: Sequence[PairedSample], scores: Sequence[PairedScore], differences: Sequence[RunDifference]
+) -> Iterator[str]:
+    """Yield how far the verdicts reach, and what else than the LoRAs may have moved the scores."""
+    drawn = {each.sample.of: each.seeds for each in samples if each.prompts > each.seeds and each.has_pictures}
+    for of, seeds in drawn.items():
+        if seeds < FEWEST_SEEDS:
+            yield f"{of}: verdicts are of the {seeds} drawn seeds; fewer than {FEWEST_SEEDS} say little of others"
     differing = {each.what for each in differences}
     if BASE_MODEL in differing:
         yield "the base models differ: scores are of base and LoRAs together"

@@ -34,6 +34,16 @@ class PairedSample:
     prompts: int
 
     @property
+    def seeds(self) -> int:
+        """How many pairs each prompt has."""
+        return len(self.pairs) // self.prompts
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether there is something to look at; held-out losses have no pictures."""
+        return self.pairs[0].a.image is not None
+
+    @property
     def measures(self) -> tuple[str, ...]:
         """What was measured on every picture of both runs."""
         scored = [set(each.scores) for pair in self.pairs for each in (pair.a, pair.b)]

@@ -3,7 +3,8 @@
 Fisher, The Design of Experiments, 1935, 21: were there no difference between two runs, each pair could as well have
 come out the other way round, so the differences' signs are flipped in all ways, or in many at random, and counted how
 often their mean is as far from 0 as it is. Pictures of one prompt are off together, and so are those of one seed: whole
-prompts are flipped, or whole seeds, whichever there are more of.
+prompts are flipped, or whole seeds, whichever there are more of. Where these are the prompts, the chance is that of
+other prompts from the same seeds: of few seeds it cannot be said how others would have come out.
 
 Of sixty comparisons without any difference three would look like one. Holm, "A simple sequentially rejective multiple
 test procedure", Scandinavian Journal of Statistics 6 (1979): after his correction the chance that even one of them is

@@ -247,6 +247,7 @@ def test_the_suites_scores_are_paired_by_prompt_and_the_base_is_left_out(place, 
     suite(place, tmp_path, 2, copies=True, like=0.6)
     numbers = compare_runs(*both(place)).numbers
     assert "the data sets differ: likeness and copies are to each run's own pictures of the subject" in numbers.notes
+    assert any("verdicts are of the 1 drawn seeds;" in note for note in numbers.notes)
     found = {score.measure: score for score in numbers.scores}
     assert {name: score.verdict for name, score in found.items()} == {"likeness colour": "better", "copies": "worse"}
     assert {score.variant for score in found.values()} == {"strength 1"}
