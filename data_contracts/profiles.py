@@ -21,9 +21,7 @@ def read_profile(name: str, beside: Path) -> tuple[Tree, Path]:
     while (extended := layers[-1].pop("extends", None)) is not None:
         below = find_profile(str(extended), beside)
         if below in files:
-            message = (
-                f"{files[-1].name} (profile): extends: {extended!r} extends {files[-1].stem!r} itself: leave one out"
-            )
+            message = f"{files[-1].name} (profile): extends: {extended!r} itself extends it: leave one of them out"
             raise InputFault(message)
         layers.append(read_yaml(below))
         files.append(below)

@@ -12,6 +12,7 @@ from data_contracts.dataset import read_rows
 from data_contracts.faults import InputFault, StageFault
 from data_contracts.manifest import Manifest
 from data_contracts.records import Rejected
+from flows.gallery_page import write_gallery
 from tasks.run_record import RunRecord, StageUse, latest_runs
 from tasks.shards import journal_of
 
@@ -144,6 +145,8 @@ def clean_workspace(workspace: Path, *, keep_last: bool) -> int:
     for run in runs:
         (workspace / "runs" / f"{run.name}.json").unlink(missing_ok=True)
         shutil.rmtree(workspace / "reports" / run.name, ignore_errors=True)
+    if workspace.is_dir():
+        write_gallery(workspace)
     return freed
 
 

@@ -14,9 +14,11 @@ from rich.logging import RichHandler
 from data_contracts.faults import InputFault, StageFault
 from flows import check_commands, dataset_commands
 from flows.arguments import Allowed, Changes, Config, allow, parsed, project_workspace
+from flows.compare import compare
 from flows.evaluate import evaluate
 from flows.export import export
 from flows.export_lora import export_lora
+from flows.gallery import gallery
 from flows.tune import tune
 
 app = typer.Typer(
@@ -216,6 +218,8 @@ for command in (
     export,
     export_lora,
     evaluate,
+    compare,
+    gallery,
     tune,
 ):
     app.command()(command)

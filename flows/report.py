@@ -7,12 +7,11 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import TypeVar
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from data_contracts.dataset import read_rows
 from data_contracts.manifest import Manifest
 from data_contracts.records import Record, Rejected
 from data_contracts.results import Evaluation, LoraFile, StackPicture
+from flows.pages import page_template, write_page
 from flows.report_composition import Stacked, figure_of, stacked_of
 from flows.report_datasets import DataSet, data_set_of
 from flows.report_graph import NODE_HEIGHT, NODE_WIDTH, lay_out
@@ -107,25 +106,14 @@ def write_report(workspace: Path, run: RunRecord, title: str) -> Path:
     """
     page = render(collect(workspace, run), run, title)
     path = workspace / "reports" / run.name / "report.html"
-    path.parent.mkdir(parents=True, exist_ok=True)
     for target in (path, workspace / "report.html"):
-        beside = target.with_name(f"{run.name}.part")  # two runs may end at the same moment
-        beside.write_text(page, encoding="utf-8")
-        beside.replace(target)
+        write_page(page, target, run.name)
     return path
 
 
 def render(outcome: Outcome, run: RunRecord, title: str) -> str:
     """Return the report as one HTML text."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["duration"] = duration
-    return environment.get_template("report.html.j2").render(
+    return page_template("report.html.j2").render(
         title=title,
         run=run,
         outcome=outcome,
@@ -237,11 +225,3 @@ def title_of(use: StageUse) -> str:
     """Return a stage in words, and what it was for."""
     words = words_of(use.stage)
     return f"{words[:1].upper()}{words[1:]}" + (f": {use.label}" if use.label else "")
-
-
-def duration(seconds: float) -> str:
-    """Return seconds in words, such as `4.2 s`, `3 min 20 s` or `2 h 5 min`."""
-    if seconds < 60:  # noqa: PLR2004  a minute
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"  # noqa: PLR2004

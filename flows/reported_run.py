@@ -9,8 +9,11 @@ from prefect.artifacts import create_link_artifact
 from prefect.context import FlowRunContext
 
 from data_contracts.project import Project
+from flows.gallery_page import PAGE, write_gallery
 from flows.report import write_report
+from flows.run_card import write_card
 from tasks.guard import disk_faults
+from tasks.publish import artifact_key
 from tasks.run_record import recorded_run
 
 
@@ -34,13 +37,17 @@ def reported_run(project: Project, what: str) -> Iterator[Report]:
     finally:
         if run is not None:
             with disk_faults("the report", project.workspace):
-                report.path = write_report(project.workspace, run, f"{project.name}: {what}")
+                title = f"{project.name}: {what}"
+                report.path = write_report(project.workspace, run, title)
+                write_card(project.workspace, run, title)
+                write_gallery(project.workspace)
             publish(report.path, project.name)
 
 
 def publish(path: Path, name: str) -> None:
-    """Show where the report is in Prefect's UI."""
+    """Show where the report and the gallery are in Prefect's UI."""
     if FlowRunContext.get() is not None:
-        create_link_artifact(
-            link=path.as_uri(), link_text="report.html", key=f"{name}-report", description="The report"
-        )
+        key = artifact_key(name)
+        create_link_artifact(link=path.as_uri(), link_text=path.name, key=f"{key}-report", description="The report")
+        runs = path.parents[2] / PAGE
+        create_link_artifact(link=runs.as_uri(), link_text=PAGE, key=f"{key}-gallery", description="All runs")

@@ -21,7 +21,7 @@ def progress_sink(label: str) -> Callable[[float, str], None] | None:
     """Return what shows progress on the running Prefect task, or None outside one."""
     if TaskRunContext.get() is None:
         return None
-    key = f"{_key(label)}-progress"
+    key = f"{artifact_key(label)}-progress"
     artifact = cast("UUID", create_progress_artifact(progress=0.0, key=key, description=f"{label}: progress"))
 
     def show(percent: float, text: str) -> None:
@@ -37,7 +37,7 @@ def publish_result(label: str, folder: Path, *, reused: bool) -> None:
         message = f"{folder.name} has no manifest: only finished results are published"
         raise ValueError(message)
     text = markdown(label, manifest, folder, reused=reused)
-    create_markdown_artifact(key=_key(label), markdown=text, description=label)
+    create_markdown_artifact(key=artifact_key(label), markdown=text, description=label)
 
 
 def markdown(label: str, manifest: Manifest, folder: Path, *, reused: bool) -> str:
@@ -52,6 +52,8 @@ def markdown(label: str, manifest: Manifest, folder: Path, *, reused: bool) -> s
         lines += ["| refused because | items |", "|---|---|"]
         lines += [f"| {reason.replace('_', ' ')} | {count} |" for reason, count in manifest.counts.rejected.items()]
         lines.append("")
+    for summary in sorted(folder.glob("*.md")):  # what a stage says in words and tables, such as composition.md
+        lines += [re.sub(r"^#", "###", summary.read_text(encoding="utf-8"), flags=re.MULTILINE), ""]
     if (folder / "sheet.jpg").is_file():
         lines.append(f"![contact sheet of {label}](data:image/jpeg;base64,{small_jpeg(folder / 'sheet.jpg')})")
     return "\n".join(lines)
@@ -69,5 +71,6 @@ def small_jpeg(path: Path) -> str:
         width = int(width * 0.8)
 
 
-def _key(label: str) -> str:
+def artifact_key(label: str) -> str:
+    """Return a label as Prefect takes keys: lower-case letters, digits and dashes."""
     return re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")

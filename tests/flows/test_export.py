@@ -22,7 +22,7 @@ SIDE = 64
 
 def finish(workspace: Path, stage: str, rows: list[Example], config: dict) -> StageUse:
     """Write a finished result as a stage would."""
-    folder = finish_stage(workspace / stage / "0123456789abcdef", rows, config)
+    folder = finish_stage(workspace / stage / "0123456789abcdef", rows, config=config)
     return StageUse(stage=stage, label="luca", digest=folder.name, parents=(), reused=False, seconds=1.0)
 
 

@@ -16,6 +16,7 @@ from flows.film_facts import see_cast, see_scenery
 from flows.inspect_runs import clean_workspace, drop_stage, latest_run
 from models.shots.film import Film
 from tasks.run_record import RunRecord, latest_runs, recorded_run
+from tests.flows.test_report import Page
 from tests.small_project import CONFIG, ROOT, small_project, tiny_project
 
 PERCEPTION = {
@@ -55,6 +56,13 @@ def test_a_run_ends_with_four_loras_their_stack_and_a_report(finished_run):
     report = (finished_run / "report.html").read_text(encoding="utf-8")
     assert "portorosso" in report
     assert "data:image/jpeg;base64," in report
+
+
+def test_a_run_that_ends_is_in_the_gallery(finished_run):
+    page = Page((finished_run / "gallery.html").read_text(encoding="utf-8"))
+    assert "luca: all" in page.text
+    assert all((finished_run / each).is_file() for each in [*page.links, *(image["src"] for image in page.images)])
+    assert page.images
 
 
 def test_everything_is_reused_by_a_second_run(workspace):

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from data_contracts.records import Rejected
-from flows.report import Found, duration, found_by_lora, reasons_of, variants_of, write_report
+from flows.pages import duration
+from flows.report import Found, found_by_lora, reasons_of, variants_of, write_report
 from flows.report_graph import NODE_HEIGHT, NODE_WIDTH, column_of, lay_out
 from flows.report_pictures import embed
 from models.sheets import composition_sheet, lora_sheet
