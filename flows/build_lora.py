@@ -6,9 +6,9 @@ from prefect import flow
 
 from data_contracts.project_file import load_project
 from flows.base_model import base_model
+from flows.checks.preflight import preflight
 from flows.film_facts import see_cast, see_scenery
 from flows.lora_steps import make_lora
-from flows.preflight import preflight
 from flows.reported_run import reported_run
 
 

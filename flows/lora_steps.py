@@ -6,7 +6,7 @@ from data_contracts.dataset import Dataset
 from data_contracts.project import Project
 from data_contracts.records import Caption, Layer, Plate
 from data_contracts.results import LoraFile
-from flows.decisions import decisions_of
+from flows.commands.decisions import decisions_of
 from flows.film_facts import Cast, Scenery
 from models.caption.lint import other_names
 from models.diffusion import tokenizer_folder

@@ -3,7 +3,6 @@
 import logging
 import os
 import sys
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated
 
@@ -12,14 +11,16 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 from data_contracts.faults import InputFault, StageFault
-from flows import check_commands, dataset_commands
-from flows.arguments import Allowed, Changes, Config, allow, parsed, project_workspace
-from flows.compare import compare
-from flows.evaluate import evaluate
-from flows.export import export
-from flows.export_lora import export_lora
-from flows.gallery import gallery
-from flows.tune import tune
+from flows.commands.arguments import Allowed, Changes, Config, allow, parsed, project_workspace
+from flows.commands.check import lint, preflight
+from flows.commands.compare import compare
+from flows.commands.datasets import edit, trace
+from flows.commands.evaluate import evaluate
+from flows.commands.export import export
+from flows.commands.export_lora import export_lora
+from flows.commands.gallery import gallery
+from flows.commands.server import use_prefect
+from flows.commands.tune import tune
 
 app = typer.Typer(
     name="reel2lora",
@@ -81,7 +82,7 @@ def run(
 def check(config: Path, lora: str, values: dict[str, str]) -> None:
     """Refuse what cannot work before a server is started for it."""
     from data_contracts.project_file import load_project  # noqa: PLC0415
-    from flows.preflight import preflight  # noqa: PLC0415
+    from flows.checks.preflight import preflight  # noqa: PLC0415
 
     project = load_project(config, values)
     for warning in preflight(project, [lora] if lora else list(project.loras)):
@@ -113,7 +114,7 @@ def up(
 @app.command()
 def status(config: Config) -> None:
     """List the latest run's stages: how many items each kept and refused, reused or computed, and unfinished work."""
-    from flows.inspect_runs import print_status  # noqa: PLC0415
+    from flows.commands.inspect_runs import print_status  # noqa: PLC0415
 
     print_status(project_workspace(config))
 
@@ -124,7 +125,7 @@ def show(
     stage: Annotated[str, typer.Argument(metavar="STAGE", help="A stage that `status` lists, such as segment_layers.")],
 ) -> None:
     """Show what a stage of the latest run kept and refused, and where its contact sheet is."""
-    from flows.inspect_runs import print_stage  # noqa: PLC0415
+    from flows.commands.inspect_runs import print_stage  # noqa: PLC0415
 
     print_stage(project_workspace(config), stage)
 
@@ -142,7 +143,7 @@ def rerun(
     """Drop a stage's result and all that follows from it, then run the project again."""
     allow(allow_folder)
     from data_contracts.project_file import load_project  # noqa: PLC0415
-    from flows.inspect_runs import drop_stage  # noqa: PLC0415
+    from flows.commands.inspect_runs import drop_stage  # noqa: PLC0415
 
     load_project(config, parsed(changes))  # what is wrong there must not cost results
     for name in drop_stage(project_workspace(config), stage, lora):
@@ -162,9 +163,9 @@ def measure(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures here too.")] = None,
 ) -> None:
     """Measure the latest run against a film's exact truth: shots, masks, names, places, actions, plates."""
-    from flows.inspect_runs import latest_run  # noqa: PLC0415
-    from flows.measure import check_requirements, print_measures  # noqa: PLC0415
-    from flows.measure import measure as measured  # noqa: PLC0415
+    from flows.commands.inspect_runs import latest_run  # noqa: PLC0415
+    from flows.measuring.measure import check_requirements, print_measures  # noqa: PLC0415
+    from flows.measuring.measure import measure as measured  # noqa: PLC0415
 
     workspace = project_workspace(config)
     figures = measured(workspace, latest_run(workspace), truth)
@@ -187,7 +188,7 @@ def doctor(
 ) -> None:
     """Say which backends a project needs, whether their weights are here, and what to do where they are not."""
     allow(allow_folder)
-    from flows.doctor import print_doctor, set_up  # noqa: PLC0415
+    from flows.commands.doctor import print_doctor, set_up  # noqa: PLC0415
 
     if setup:
         set_up(setup)
@@ -202,7 +203,7 @@ def clean(
     yes: Annotated[bool, typer.Option("--yes", help="Delete every result without asking.")] = False,
 ) -> None:
     """Delete results from a project's workspace; what you decided by `edit`, and exports, stay."""
-    from flows.inspect_runs import clean_workspace  # noqa: PLC0415
+    from flows.commands.inspect_runs import clean_workspace  # noqa: PLC0415
 
     if not keep_last and not yes:
         typer.confirm("Delete every result of this workspace? (--keep-last keeps those of the latest run)", abort=True)
@@ -211,10 +212,10 @@ def clean(
 
 
 for command in (
-    check_commands.lint,
-    check_commands.preflight,
-    dataset_commands.edit,
-    dataset_commands.trace,
+    lint,
+    preflight,
+    edit,
+    trace,
     export,
     export_lora,
     evaluate,
@@ -223,14 +224,6 @@ for command in (
     tune,
 ):
     app.command()(command)
-
-
-def use_prefect() -> AbstractContextManager[str]:
-    """Return what points Prefect at the running server, or at one that lives as long as this run."""
-    from flows.serving import running_server  # noqa: PLC0415
-
-    os.environ.setdefault("PREFECT_LOGGING_LEVEL", "CRITICAL")
-    return running_server()
 
 
 def shown(path: Path) -> str:

@@ -9,9 +9,9 @@ from prefect.artifacts import create_link_artifact
 from prefect.context import FlowRunContext
 
 from data_contracts.project import Project
-from flows.gallery_page import PAGE, write_gallery
-from flows.report import write_report
-from flows.run_card import write_card
+from flows.reports.gallery import PAGE, write_gallery
+from flows.reports.report import write_report
+from flows.reports.run_card import write_card
 from tasks.guard import disk_faults
 from tasks.publish import artifact_key
 from tasks.run_record import recorded_run

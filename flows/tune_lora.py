@@ -9,10 +9,10 @@ from data_contracts.faults import InputFault
 from data_contracts.project import Project
 from data_contracts.project_file import load_project
 from data_contracts.records import Example
-from flows.assembled import assembled_folder
 from flows.base_model import base_model
-from flows.tune_report import report_search
-from flows.tune_study import Search, search
+from flows.checks.assembled import assembled_folder
+from flows.tuning.report import report_search
+from flows.tuning.study import Search, search
 
 
 @flow(name="tune-lora", flow_run_name="{lora}")

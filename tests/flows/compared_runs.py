@@ -5,7 +5,7 @@ from pathlib import Path
 
 from data_contracts.dataset import Dataset
 from data_contracts.results import Finding, StackPicture
-from flows.find_run import FoundRun, find_run
+from flows.comparison.find_run import FoundRun, find_run
 from tests.flows.report_run import Workspace
 from tests.models.sheet_rows import stack_rows
 

@@ -14,12 +14,12 @@ from data_contracts.dataset import Dataset
 from data_contracts.faults import InputFault
 from data_contracts.results import CopyCheck, Finding, LoraFile, Score, StackPicture, SuitePicture, SuiteScores
 from data_contracts.training import Validation
-from flows.compare_page import changed_most, write_comparison
-from flows.compare_runs import compare_runs, scores_of
-from flows.find_run import find_run
+from flows.comparison.compare_runs import compare_runs, scores_of
+from flows.comparison.find_run import find_run
+from flows.comparison.paired_samples import PairedSample, pair
+from flows.comparison.run_scores import Sample, Scored, better
 from flows.main import app
-from flows.paired_samples import PairedSample, pair
-from flows.run_scores import Sample, Scored, better
+from flows.reports.comparison import changed_most, write_comparison
 from models.suite.summary import summarise, write_summary
 from tests.flows.compared_runs import JUDGED, SEEDS, UNUSED, both, end, finish_stack, stacked
 from tests.flows.report_run import Workspace

@@ -4,8 +4,8 @@ import pytest
 
 from data_contracts.records import Example
 from data_contracts.results import LoraFile
-from flows.dataset_figures import dataset_figures
-from flows.truth_join import StageResults, TruthJoin
+from flows.measuring.dataset_figures import dataset_figures
+from flows.measuring.truth_join import StageResults, TruthJoin
 from models.metrics.truth import Truth
 from tasks.run_record import RunRecord, StageUse
 from tests.flows.test_measure import HARBOUR, PerfectRun

@@ -11,8 +11,8 @@ from data_contracts.faults import InputFault
 from data_contracts.project import Project
 from data_contracts.project_file import load_project
 from data_contracts.records import Caption, Example, Frame, Layer
-from flows.decisions import collect_decisions, decisions_of, edit_dataset, table_file, write_table
-from flows.trace import latest_examples
+from flows.commands.decisions import collect_decisions, decisions_of, edit_dataset, table_file, write_table
+from flows.commands.trace import latest_examples
 from tasks.assemble_dataset import assemble_dataset
 from tasks.run_record import labelled, recorded_run
 from tests.models.sheet_rows import Rows

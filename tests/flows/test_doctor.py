@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from data_contracts.faults import StageFault
 from data_contracts.project_file import load_project
-from flows.doctor import fetch_missing
+from flows.commands.doctor import fetch_missing
 from flows.main import app
 from models.backends import Backend, Backends
 from models.weights import MissingWeights, Package, WebFile
@@ -60,7 +60,7 @@ def test_what_two_backends_lack_is_fetched_once_and_packages_are_left_alone(monk
     needs = (WebFile("net.pt", address, sha256(b"weights").hexdigest(), "MIT", 0.1), Package("nosuch", "MIT", "pip"))
     lacking = Backends("inpainter", {"one": Backend(object, needs), "other": Backend(object, needs[:1])})
     place = stage_backends.Place(lacking, lambda _: ["one", "other"], lambda name, _: lacking.load(name))
-    monkeypatch.setattr("flows.doctor.PLACES", {"inpaint_plates.backend": place})
+    monkeypatch.setattr("flows.commands.doctor.PLACES", {"inpaint_plates.backend": place})
     for _ in range(2):
         fetch_missing(load_project(CONFIG))
     server.shutdown()

@@ -5,7 +5,7 @@ import pytest
 from data_contracts.dataset import Dataset
 from data_contracts.project_file import load_project
 from data_contracts.records import Place
-from flows.dry_run import called, made_small
+from flows.checks.dry_run import called, made_small
 from tests.small_project import CONFIG
 
 

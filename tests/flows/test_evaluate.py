@@ -13,9 +13,9 @@ from data_contracts.faults import InputFault
 from data_contracts.project_file import load_project
 from data_contracts.records import Example, Facets
 from data_contracts.results import LoraFile
-from flows.evaluate import print_summary
+from flows.commands.evaluate import print_summary
+from flows.commands.inspect_runs import latest_run
 from flows.evaluate_suite import Evaluated, evaluate_in_suite, measures_here, newest_trained
-from flows.inspect_runs import latest_run
 from models.embed import DINOV2_BASE
 from models.pictures import keep_picture
 from models.suite.summary import read_summary

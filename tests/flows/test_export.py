@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 from data_contracts.exports import items_of
 from data_contracts.faults import InputFault
 from data_contracts.records import Example, Facets
+from flows.commands.trace import latest_examples
 from flows.main import app
-from flows.trace import latest_examples
 from models.exports import FORMATS
 from models.exports.folder import check_same, read_export
 from models.pictures import keep_picture

@@ -7,11 +7,11 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from data_contracts.run_card import read_card
-from flows.gallery_page import cards_of, write_gallery
-from flows.inspect_runs import clean_workspace
+from flows.commands.inspect_runs import clean_workspace
 from flows.main import app
-from flows.report import write_report
-from flows.run_card import write_card
+from flows.reports.gallery import cards_of, write_gallery
+from flows.reports.report import write_report
+from flows.reports.run_card import write_card
 from tests.flows.compared_runs import end, finish_stack, stacked
 from tests.flows.report_run import Workspace
 from tests.flows.test_report import Page, noise

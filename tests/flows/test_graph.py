@@ -12,8 +12,8 @@ from data_contracts.project_file import load_project
 from data_contracts.records import Example
 from data_contracts.results import LoraFile, StackPicture
 from flows.build_all import build_all
+from flows.commands.inspect_runs import clean_workspace, drop_stage, latest_run
 from flows.film_facts import see_cast, see_scenery
-from flows.inspect_runs import clean_workspace, drop_stage, latest_run
 from models.shots.film import Film
 from tasks.run_record import RunRecord, latest_runs, recorded_run
 from tests.flows.test_report import Page

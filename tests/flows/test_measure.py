@@ -12,7 +12,7 @@ from rich.console import Console
 from data_contracts.dataset import write_rows
 from data_contracts.faults import InputFault
 from data_contracts.records import Expression, Frame, Identity, Layer, Place, Plate, Pose
-from flows.measure import Measures, check_requirements, measure, print_measures
+from flows.measuring.measure import Measures, check_requirements, measure, print_measures
 from models.metrics.psnr import CAP_DB
 from models.metrics.truth import Truth
 from tasks.run_record import RunRecord, StageUse

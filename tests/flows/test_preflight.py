@@ -13,13 +13,13 @@ from data_contracts.digest import content_of
 from data_contracts.faults import InputFault
 from data_contracts.project import LoraPlan
 from data_contracts.project_file import load_project
-from flows.assembled import assembled_faults, assembled_folder
 from flows.base_model import base_model
-from flows.fault_table import fault_table
+from flows.checks.assembled import assembled_faults, assembled_folder
+from flows.checks.fault_table import fault_table
+from flows.checks.memory_faults import base_faults, memory_faults
+from flows.checks.preflight import preflight
+from flows.checks.project_lint import word_faults
 from flows.main import app
-from flows.memory_faults import base_faults, memory_faults
-from flows.preflight import preflight
-from flows.project_lint import word_faults
 from models.diffusion.memory import Machine, Need
 from tasks.run_record import RunRecord, StageUse
 from tests.finished_stage import finish_stage

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from data_contracts.records import Rejected
-from flows.pages import duration
-from flows.report import Found, found_by_lora, reasons_of, variants_of, write_report
-from flows.report_graph import NODE_HEIGHT, NODE_WIDTH, column_of, lay_out
-from flows.report_pictures import embed
+from flows.reports.graph import NODE_HEIGHT, NODE_WIDTH, column_of, lay_out
+from flows.reports.pages import duration
+from flows.reports.pictures import embed
+from flows.reports.report import Found, found_by_lora, reasons_of, variants_of, write_report
 from models.sheets import composition_sheet, lora_sheet
 from tasks.run_record import StageUse
 from tests.flows.report_run import Workspace

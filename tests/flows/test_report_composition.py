@@ -5,7 +5,7 @@ import pytest
 from data_contracts.composition import Composition
 from data_contracts.dataset import Dataset
 from data_contracts.results import LoraWeight, WeightTrial
-from flows.report import write_report
+from flows.reports.report import write_report
 from models.sheets.composition import in_words, interference_figure, shade
 from models.sheets.drawing import BLUE, FAINT, ORANGE
 from tasks.composition_summary import composition_of, write_composition

@@ -16,13 +16,13 @@ from data_contracts.faults import InputFault
 from data_contracts.project_file import load_project
 from data_contracts.records import Caption
 from data_contracts.results import LoraFile
-from flows.assembled import assembled_faults
 from flows.build_lora import build_lora
-from flows.decisions import decisions_of, keep
-from flows.inspect_runs import latest_run
+from flows.checks.assembled import assembled_faults
+from flows.checks.memory_faults import base_faults
+from flows.checks.preflight import look_ahead
+from flows.commands.decisions import decisions_of, keep
+from flows.commands.inspect_runs import latest_run
 from flows.main import app
-from flows.memory_faults import base_faults
-from flows.preflight import look_ahead
 from models.caption.tokens import count_tokens, load_tokenizer
 from models.diffusion import tokenizer_folder
 from tests.models.broken_folders import good_folder

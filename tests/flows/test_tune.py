@@ -22,9 +22,9 @@ from data_contracts.manifest import Manifest
 from data_contracts.project_file import load_project
 from data_contracts.records import Example
 from data_contracts.training import TrainSettings
-from flows.tune_report import values_of
-from flows.tune_space import Space
-from flows.tune_study import PRESET, Pruned, Search, Watch, since_best, trained
+from flows.tuning.report import values_of
+from flows.tuning.space import Space
+from flows.tuning.study import PRESET, Pruned, Search, Watch, since_best, trained
 from models.pictures import keep_bytes
 from tests.killed import wait_until_none_runs
 from tests.models.family_runs import tiny_examples
@@ -50,8 +50,8 @@ RUN = """
 import sys
 from pathlib import Path
 from tests.flows.test_tune import asked_in
-from flows.tune_report import report_search
-from flows.tune_study import search
+from flows.tuning.report import report_search
+from flows.tuning.study import search
 asked = asked_in(Path(sys.argv[1]))
 report_search(asked, search(asked, 3, 0))
 """

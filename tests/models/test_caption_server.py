@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from data_contracts.faults import InputFault, StageFault
 from data_contracts.project_file import load_project
-from flows.preflight import missing_weights
+from flows.checks.preflight import missing_weights
 from models.caption.answers import UnreadableAnswer
 from models.caption.asking import ATTEMPTS
 from models.caption.chat_server import ChatServer, ChatServerFault, Patience

@@ -1,0 +1,1 @@
+"""What would fail, said before hours are spent."""

@@ -1,0 +1,1 @@
+"""A run's results against a film's exact truth."""

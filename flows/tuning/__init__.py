@@ -1,0 +1,1 @@
+"""The search of training settings: its space, its study, and what it came to."""
