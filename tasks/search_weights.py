@@ -15,6 +15,7 @@ from data_contracts.records import Rejected
 from data_contracts.results import LoraFile, LoraWeight, WeightTrial
 from models.metrics.weight_choice import best_in_draws, joint_score
 from models.pictures import read_rgb
+from models.sheets import weights_sheet
 from tasks.pictures_job import Findings, findings_of, generate, judge
 from tasks.stack_weights import STARTUP, Proposal, Sampler, Space, Weights, best_first
 from tasks.stage import stage
@@ -57,7 +58,7 @@ class Stack:
         return [found[name_of(weights)] for weights in sets]
 
 
-@stage(WeightTrial, version=1)
+@stage(WeightTrial, version=1, sheet=weights_sheet)
 def search_weights(
     out: Path,
     loras: tuple[Dataset[LoraFile], ...],

@@ -10,6 +10,7 @@ from models.sheets.film import frames_sheet, layers_sheet, plates_sheet
 from models.sheets.generated import composition_sheet, evaluation_sheet
 from models.sheets.groups import identities_sheet, places_sheet
 from models.sheets.training import lora_sheet
+from models.sheets.weights import weights_sheet
 
 __all__ = [
     "captions_sheet",
@@ -24,4 +25,5 @@ __all__ = [
     "places_sheet",
     "plates_sheet",
     "poses_sheet",
+    "weights_sheet",
 ]

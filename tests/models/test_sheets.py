@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageColor
 
 from data_contracts.dataset import Dataset
 from data_contracts.records import Caption, Example, Expression, Frame, Identity, Layer, Place, Plate, Pose
-from data_contracts.results import Evaluation, LoraFile, StackPicture
+from data_contracts.results import Evaluation, LoraFile, LoraWeight, StackPicture, WeightTrial
 from data_contracts.stages import FilmSource
 from models import sheets
 from models.sheets.bodies import draw_skeleton
@@ -179,3 +179,22 @@ def test_a_fitted_picture_lies_within_its_box(width, height):
     fitted = fit(Image.new("RGB", (width, height)), (120, 90))
     assert fitted.width <= 120
     assert fitted.height <= 90
+
+
+def trial(number: int, *weights: float, recommended: bool = False) -> WeightTrial:
+    scores = tuple(round(0.2 + 0.1 * number + 0.02 * seed, 4) for seed in range(4))
+    named = tuple(LoraWeight(lora=lora, weight=weight) for lora, weight in zip(("luca", "town"), weights, strict=True))
+    return WeightTrial(
+        id=f"{number:03}", origin="proposed" if number else "configured", weights=named, seeds=(1, 2, 3, 4),
+        scores=scores, score=sum(scores) / 4, found=(0.5, 0.5), best_in=float(recommended), recommended=recommended,
+    )  # fmt: skip
+
+
+def test_the_search_for_weights_is_seen_lora_by_lora(tmp_path):
+    tried = [trial(0, 1.0, 0.8), trial(1, 0.5, 0.9), trial(2, 0.7, 1.0, recommended=True)]
+    sheet = sheets.weights_sheet(Dataset(WeightTrial, tmp_path, tried))
+    assert sheet.width == WIDTH
+    assert (np.asarray(sheet).reshape(-1, 3) == ImageColor.getrgb("#1b7a43")).all(1).any()
+    worse = [each.model_copy(update={"recommended": each.id == "001"}) for each in tried]
+    assert sheets.weights_sheet(Dataset(WeightTrial, tmp_path, worse)).tobytes() != sheet.tobytes()
+    assert sheets.weights_sheet(Dataset(WeightTrial, tmp_path, [])) is None
