@@ -15,21 +15,20 @@ from numpy.typing import NDArray
 
 from models.inpaint import Hole, Image
 from models.inpaint.alignment import Features, find_features
+from models.inpaint.likeness import CUT, EDGE, contrast, difference
 from models.inpaint.neighbours import NeighbourFill
 from models.inpaint.planes import find_planes, is_plausible, move, refit
-from models.inpaint.voting import Candidate, Map, soften, vote
+from models.inpaint.voting import Candidate, Map, vote
 
 REFERENCE_HEIGHT = 288  # lengths in pixels below are for this height
 RING = 24  # pixels around the unknown in which a candidate is judged as a whole
 FIT_RING = 72  # pixels around the unknown to which its homography is fitted
 MIN_RING_SEEN = 0.15
 MAX_RING_APART = 10.0  # grey levels, median over the ring: another place is refused here
-EDGE = 16  # grey levels of local contrast; a bare wall fits anywhere
 SAME = 14.0  # grey levels, largest channel
 MIN_EDGE_PIXELS = 50
 MIN_EDGES_EXPLAINED = 0.2  # of the ring's edges; a true plane explains its own edges, not those of the others
 REACH = ((14.0, 1.0), (56.0, 0.15))  # pixels (Gaussian sigma) and weight: how the visible speaks for the hidden
-CUT = 60.0  # grey levels, beyond which worse is no worse
 COARSE = 4  # costs vary slowly
 
 
@@ -60,7 +59,7 @@ class _Query:
         ys, xs = np.nonzero(unknown)
         self.at = (float(xs.mean()), float(ys.mean()))
         self.window = slice(int(ys.min()), int(ys.max()) + 1), slice(int(xs.min()), int(xs.max()) + 1)
-        self._soft, self._contrast = soften(image), _contrast(image)
+        self._contrast = contrast(image)
 
     def candidates(self, index: int, view: View, features: Features) -> list[Candidate]:
         """Return what `view` shows of the unknown, along each plane it shares with the picture."""
@@ -80,13 +79,13 @@ class _Query:
         ring = seen & self.ring
         if ring.sum() < max(1, MIN_RING_SEEN * self.ring.sum()) or not (seen & self.unknown).any():
             return None
-        apart = cv2.absdiff(self._soft, soften(pixels)).max(axis=-1)
-        contrast = np.maximum(self._contrast, _contrast(pixels))
-        edges = ring & (contrast > EDGE)
+        apart = difference(self.image, pixels)
+        varied = np.maximum(self._contrast, contrast(pixels))
+        edges = ring & (varied > EDGE)
         judged = edges if edges.sum() >= MIN_EDGE_PIXELS else ring
         if np.median(apart[ring]) > MAX_RING_APART or (apart[judged] < SAME).mean() < MIN_EDGES_EXPLAINED:
             return None
-        weight = (seen & self.visible) * (0.1 + np.minimum(contrast / 64.0, 1.0))
+        weight = (seen & self.visible) * (0.1 + np.minimum(varied / 64.0, 1.0))
         cost = self._spread(apart, weight.astype(np.float32))
         inside = self.window
         return Candidate(index, pixels[inside].copy(), seen[inside].copy(), cost[inside].copy())  # else all is kept
@@ -130,8 +129,3 @@ def fill_from_elsewhere(image: Image, hole: Hole, unknown: Hole, others: Sequenc
         known[query.window] = unknown[query.window] & credible
         filled[known] = pixels[known[query.window]]
     return NeighbourFill(filled, known)
-
-
-def _contrast(image: Image) -> NDArray[np.uint8]:
-    """Return the range (H, W) of the most varied channel within 2 pixels."""
-    return np.asarray(cv2.morphologyEx(image, cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8)).max(axis=-1))

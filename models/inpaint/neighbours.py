@@ -1,8 +1,10 @@
 """True background pixels for a hole, from frames of the same shot that show what it hides.
 
-Each neighbour is laid over the frame by a homography; of the samples that a pixel gets this way the median is taken
-where they agree: a cast shadow that wanders through is outvoted. Where they do not, as at the edge of what stands
-before the rest, the sample nearest in time is taken, which parallax has moved least.
+Each neighbour is laid over the frame by a homography, fitted again to what lies around the hole: before a camera that
+moves a house shifts unlike the ground, and most matches need not lie at the depth of what is hidden. Of the samples
+that a pixel gets this way the median is taken where they agree: a cast shadow that wanders through is outvoted. Where
+they do not, as at the edge of what stands before the rest, the sample nearest in time is taken, which parallax has
+moved least.
 """
 
 import warnings
@@ -15,8 +17,12 @@ from numpy.typing import NDArray
 
 from models.inpaint import Hole, Image
 from models.inpaint.alignment import Features, find_features, find_homography, spread
+from models.inpaint.likeness import CUT, EDGE, contrast, difference
+from models.inpaint.masks import pixels_of
+from models.inpaint.planes import Homography, is_plausible, move, refit
 
 MOST_NEIGHBOURS = 16
+NEAR_AT_720P = 275  # pixels around a hole to which a neighbour is fitted again
 MAX_SAMPLES = 9  # of one pixel; the nearest in time, where parallax is least
 MAX_DISAGREEMENT = 22.0  # grey levels, median over samples of the largest channel's distance from their median
 
@@ -70,10 +76,28 @@ class Neighbours:
             matrix = find_homography(self._features_of(other), target)
             if matrix is None:
                 continue
+            if not np.array_equal(matrix, np.eye(3)):  # a camera that stands still is copied, never resampled
+                matrix = self._fitted_again(other, index, matrix)
             samples.append(cv2.warpPerspective(self._frames[other], offset @ matrix, size, flags=cv2.INTER_CUBIC))
             seen.append(~_moved(self._holes[other], offset @ matrix, size))
             sure.append(~_moved(self._holes[other] | self._doubts[other], offset @ matrix, size))
         return np.array(samples, np.uint8), _surest(np.array(seen, np.bool_), np.array(sure, np.bool_))
+
+    def _fitted_again(self, other: int, index: int, matrix: Homography) -> Homography:
+        """Return `matrix`, frame `other` to frame `index`, or what fits the edges around the hole better."""
+        image, hole = self._frames[index], self._holes[index]
+        distance = cv2.distanceTransform((~hole).astype(np.uint8), cv2.DIST_L2, 5)
+        moved, seen = move(self._frames[other], self._holes[other], matrix, (hole.shape[1], hole.shape[0]))
+        near = ~hole & seen & (distance < pixels_of(NEAR_AT_720P, hole.shape[0]))
+        ys, xs = np.nonzero(hole)
+        at = (float(xs.mean()), float(ys.mean()))
+        closer = next((fit for fit in refit(moved, image, near) if is_plausible(fit, at)), None)
+        edges = near & (contrast(image) > EDGE)
+        if closer is None or not edges.any():
+            return matrix
+        again, _ = move(self._frames[other], self._holes[other], closer @ matrix, (hole.shape[1], hole.shape[0]))
+        before, after = (np.minimum(difference(one, image), CUT)[edges].mean() for one in (moved, again))
+        return closer @ matrix if after < before else matrix
 
     def _features_of(self, index: int) -> Features:
         if index not in self._features:

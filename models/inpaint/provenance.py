@@ -73,7 +73,8 @@ class ShotPlates:
         image[seen.known] = seen.image[seen.known]
         unknown = hole & ~seen.known
         if others and unknown.any():
-            elsewhere = fill_from_elsewhere(image, hole, unknown, others)
+            # Views are judged by what the frame itself shows, not by what its neighbours lent it.
+            elsewhere = fill_from_elsewhere(self._frames[index], hole, unknown, others)
             image[elsewhere.known] = elsewhere.image[elsewhere.known]
             provenance[elsewhere.known] = Origin.OTHER_SHOT
             unknown &= ~elsewhere.known

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.inpaint import Hole, Image
+from models.inpaint.likeness import difference, largest_channel, soften
 from models.inpaint.masks import shrink
 
 Map = NDArray[np.float32]
@@ -65,9 +66,8 @@ def _blend(chosen: NDArray[np.uint16], found: Sequence[Candidate]) -> tuple[Imag
         here = chosen == index
         best[here], shown[here] = one.pixels[here], one.seen[here]
     total, share = np.zeros(best.shape, np.float32), np.full(chosen.shape, 1e-6, np.float32)
-    soft = soften(best)
     for one in found:
-        apart = cv2.absdiff(soften(one.pixels), soft).max(axis=-1).astype(np.float32)
+        apart = difference(one.pixels, best).astype(np.float32)
         weight = np.exp(-((apart / BLEND) ** 2) - one.cost / TRUST) * one.seen
         total += weight[..., None] * one.pixels
         share += weight
@@ -78,14 +78,9 @@ def _count_votes(colours: NDArray[np.uint8], trust: Map, views: Sequence[int]) -
     """Return how far other views stand behind each candidate's (n, h, w, 3) colour; a view has one vote."""
     votes = np.zeros_like(trust)
     for index, view in enumerate(views):
-        apart = np.abs(colours.astype(np.int16) - colours[index]).max(axis=-1)
+        apart = largest_channel(np.abs(colours.astype(np.int16) - colours[index]))
         agreement = np.exp(-((apart.astype(np.float32) / AGREE) ** 2)) * trust
         for other in sorted(set(views) - {view}):
             votes[index] += agreement[[position for position, one in enumerate(views) if one == other]].max(axis=0)
         votes[index] = cv2.blur(votes[index], (3, 3))
     return votes
-
-
-def soften(image: Image) -> Image:
-    """Return `image` blurred by a pixel, so that resampling makes no difference."""
-    return np.asarray(cv2.GaussianBlur(image, (0, 0), 1.0), np.uint8)

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from models.inpaint import INPAINTERS
 from models.inpaint.elsewhere import View, fill_from_elsewhere
+from models.inpaint.likeness import largest_channel
 from models.inpaint.masks import dilate
 from models.inpaint.neighbours import Neighbours
 from models.inpaint.palettes import most_alike, palette
@@ -188,3 +189,9 @@ def test_what_no_view_is_trusted_with_stays_unknown():
     unseen = Candidate(1, hopeless.pixels, np.zeros((16, 24), bool), np.zeros((16, 24), np.float32))
     _, credible = vote([hopeless, unseen])
     assert not credible.any()
+
+
+@given(seed=st.integers(0, 99), height=st.integers(0, 9), width=st.integers(0, 9))
+def test_the_largest_channel_is_what_numpy_reduces_to(seed, height, width):
+    values = np.random.default_rng(seed).integers(-255, 256, (height, width, 3)).astype(np.int16)
+    assert np.array_equal(largest_channel(values), values.max(axis=-1))

@@ -54,6 +54,19 @@ def test_a_panning_camera_shows_what_the_hole_hides(index):
     assert np.array_equal(found.image[~found.known], pictures[index][~found.known])
 
 
+def test_what_lies_behind_the_hole_is_followed_not_what_most_matches_are_on():
+    """Before a camera that pans, the ground shifts by 11 pixels a frame and the wall behind by 8."""
+    wall, ground = cv2.GaussianBlur(scenery(height=90, seed=6), (0, 0), 0.7), scenery(height=60, seed=5)
+    empty = [np.vstack([wall[:, 8 * n : 8 * n + 220], ground[:, 11 * n : 11 * n + 220]]) for n in range(6)]
+    mask = np.zeros((150, 220), bool)
+    mask[8:48, 100:125] = True
+    pictures = [np.where(mask[..., None], np.uint8(250), picture) for picture in empty]
+    hole = dilate(mask)
+    found = Neighbours(pictures, [hole] * 6).fill(2)
+    assert found.known[hole].mean() > 0.9
+    assert psnr(found.image, empty[2], found.known) > 42
+
+
 def test_a_camera_that_stands_still_gives_the_very_pixels():
     wall = scenery(220)
     masks = [np.zeros((150, 220), bool) for _ in range(4)]
