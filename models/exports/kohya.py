@@ -4,11 +4,15 @@ The keys are those of `library/config_util.py` at commit 48d368fa (v0.10.1): an 
 Held-out pictures are a data set of their own with `validation_split = 1.0`: kohya's reader then trains on none of it
 and validates on all of it, which is the only way to give it a split of one's own (`split_train_val` in
 `library/train_util.py` draws at random otherwise). It never validates on regularisation pictures.
+
+Its buckets have sides of multiples of 64: pictures of such a bucket's size stay as they are. Those of a small
+resolution's buckets would be scaled and cut anew, so each of their sizes is a data set of its own, without buckets.
 """
 
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +21,10 @@ import numpy as np
 from data_contracts.exports import ExportItem, ExportSettings
 from data_contracts.faults import StageFault
 from data_contracts.records import Role
-from models.buckets import MOST_STEP
+from models.buckets import MOST_STEP, Size, buckets
 from models.exports.config_keys import check_keys
 from models.exports.groups import Group, group_items, read_group, read_text, unlisted_groups, write_text
-from models.exports.pixels import named_pixels
+from models.exports.pixels import named_pixels, picture_size
 from models.pictures import encode_png
 
 TOML = "dataset.toml"
@@ -51,23 +55,21 @@ held_out/ is validated on (validation_split = 1.0), never trained on: --validate
 def write(items: Sequence[ExportItem], folder: Path, settings: ExportSettings) -> None:
     """Write pictures, texts, `dataset.toml` and README."""
     groups = group_items(items)
-    sizes: set[tuple[int, int]] = set()
-    for group in groups:
+    sizes = {item.image: picture_size(item.image) for item in items}
+    listed = [group for group in groups if (group.split, group.role) != ("held_out", "regularisation")]
+    batched = _batched(listed, sizes, settings.resolution)
+    for group in [*(group for group in groups if group not in listed), *(each for _, part in batched for each in part)]:
         for stem, item, pixels in named_pixels(group.items):
             picture = pixels.rgb if item.mask is None else np.dstack([pixels.rgb, pixels.weight])
             write_text(folder / group.folder / f"{stem}.txt", item.caption)
             (folder / group.folder / f"{stem}.png").write_bytes(encode_png(picture))
-            sizes.add(pixels.size)
-    shape = _shape(sizes, settings.resolution)
     masked = any(item.mask for item in items)
     tree: dict[str, Any] = {"general": {"caption_extension": ".txt", "shuffle_caption": False}, "datasets": []}
-    for split in ("train", "held_out"):
-        subsets = [_subset(group, settings, masked=masked) for group in groups if group.split == split]
-        if split == "held_out":
-            shape = {**shape, "validation_split": 1.0, "validation_seed": 0}
-            subsets = [subset for subset in subsets if "is_reg" not in subset]
-        if subsets:
-            tree["datasets"].append({**shape, "subsets": subsets})
+    for split, more in (("train", {}), ("held_out", {"validation_split": 1.0, "validation_seed": 0})):
+        for shape, part in batched:
+            subsets = [_subset(group, settings, masked=masked) for group in part if group.split == split]
+            if subsets:
+                tree["datasets"].append({**shape, **more, "subsets": subsets})
     write_text(folder / TOML, to_toml(tree))
     write_text(folder / "README.txt", README.format(name=settings.name))
 
@@ -87,10 +89,10 @@ def read(folder: Path) -> tuple[ExportItem, ...]:
 
 
 def to_toml(tree: dict[str, Any]) -> str:
-    """Return the text of a `dataset.toml`; strings, numbers and truth values are written alike in JSON and TOML."""
+    """Return the text of a `dataset.toml`; strings, numbers, lists and truth values are alike in JSON and TOML."""
 
     def lines(table: dict[str, Any]) -> list[str]:
-        plain = {key: value for key, value in table.items() if not isinstance(value, list)}
+        plain = {key: value for key, value in table.items() if key != "subsets"}
         return [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in plain.items()]
 
     text = ["[general]", *lines(tree["general"])]
@@ -99,6 +101,36 @@ def to_toml(tree: dict[str, Any]) -> str:
         for subset in dataset["subsets"]:
             text += ["", "[[datasets.subsets]]", *lines(subset)]
     return "\n".join(text) + "\n"
+
+
+def _batched(
+    groups: Sequence[Group], sizes: Mapping[Path, Size], resolution: int
+) -> list[tuple[dict[str, Any], list[Group]]]:
+    """Return for each data set how its pictures become batches, and its folders."""
+    found = {sizes[item.image] for group in groups for item in group.items}
+    if not _has_small_buckets(found, resolution):
+        return [(_shape(found, resolution), list(groups))]
+    return [
+        ({"resolution": list(size), "batch_size": 1, "enable_bucket": False}, _of_size(groups, sizes, size))
+        for size in sorted(found)
+    ]
+
+
+def _has_small_buckets(sizes: set[Size], resolution: int) -> bool:
+    """Tell whether these are sizes of our buckets, and not all of them of kohya's."""
+    square = (resolution, resolution)
+    return (
+        sizes != {square}
+        and sizes <= {square, *buckets(resolution)}
+        and any(side % MOST_STEP for size in sizes for side in size)
+    )
+
+
+def _of_size(groups: Sequence[Group], sizes: Mapping[Path, Size], size: Size) -> list[Group]:
+    """Return what the groups hold of one size, in folders of their own."""
+    alike = [(group, tuple(item for item in group.items if sizes[item.image] == size)) for group in groups]
+    name = f"{size[0]}x{size[1]}"
+    return [replace(group, folder=f"{group.folder}-{name}", items=items) for group, items in alike if items]
 
 
 def _shape(sizes: set[tuple[int, int]], resolution: int) -> dict[str, Any]:

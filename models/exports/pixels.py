@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from data_contracts.exports import ExportItem
 from data_contracts.faults import InputFault
@@ -58,6 +59,20 @@ def load_pixels(item: ExportItem) -> Pixels:
         message = f"{item.image.name} has {sizes[0]} pixels, its mask {sizes[1]}: "
         raise InputFault(message + "they must be of one size; assemble the data set again")
     return Pixels(rgb, weight)
+
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Return the width and height of a picture in pixels, of which only the beginning is read.
+
+    Raises:
+        InputFault: it is missing or no picture.
+    """
+    try:
+        with Image.open(path) as picture:
+            return picture.size
+    except OSError as error:
+        message = f"{path.name}: not a picture that can be read; assemble the data set again"
+        raise InputFault(message) from error
 
 
 def named_pixels(items: Iterable[ExportItem]) -> Iterator[tuple[str, ExportItem, Pixels]]:

@@ -42,6 +42,23 @@ class Prepared:
 
 
 @dataclass(frozen=True)
+class Cut:
+    """What is seen of an example, at the size that is trained: picture (H, W, 3), mask (H, W) where the loss is masked.
+
+    shape: height and width of the whole picture in pixels.
+    """
+
+    picture: Picture
+    mask: Picture | None
+    shape: tuple[int, int]
+
+    @property
+    def size(self) -> Size:
+        """Width and height in pixels."""
+        return self.picture.shape[1], self.picture.shape[0]
+
+
+@dataclass(frozen=True)
 class Draw:
     """One batch: which examples, and how each is disturbed."""
 
@@ -63,8 +80,7 @@ def prepare(model: DiffusionModel, examples: Sequence[TrainExample], settings: T
     if settings.resolution % model.multiple:
         message = f"resolution {settings.resolution} is no multiple of {model.multiple}, as {model.keys.family} needs"
         raise InputFault(message)
-    square = (settings.resolution, settings.resolution)
-    sizes = buckets(settings.resolution, model.multiple) if settings.buckets else (square,)
+    sizes = sizes_of(settings, model.multiple)
     latents: list[torch.Tensor] = []
     masks: list[torch.Tensor] = []
     views: list[View] = []
@@ -72,17 +88,15 @@ def prepare(model: DiffusionModel, examples: Sequence[TrainExample], settings: T
         if stop_requested():
             message = f"stopped while preparing {example.image.name}; nothing was trained yet"
             raise Stopped(message)
-        picture = _read_picture(example)
-        height, width = picture.shape[:2]
-        size = nearest_bucket(width, height, sizes)
-        pixels = torch.from_numpy(covering(picture, size)).permute(2, 0, 1)[None].float() / 127.5 - 1
+        seen = cut(example, sizes, masked=settings.masked_loss)
+        pixels = torch.from_numpy(seen.picture).permute(2, 0, 1)[None].float() / 127.5 - 1
         latents.append(model.encode_images(pixels)[0])
         if not latents[-1].isfinite().all():
             message = f"{example.image}: the base model's encoder gives no finite latents for it"
             raise InputFault(message)
-        if settings.masked_loss:
-            masks.append(_read_mask(example, (height, width), size))
-        views.append(_view((height, width), size, _read_control(example, model, size)))
+        if seen.mask is not None:
+            masks.append(_latent_mask(seen.mask, example))
+        views.append(_view(seen.shape, seen.size, _read_control(example, model, seen.size)))
     described = [{name: value.cpu() for name, value in model.describe([view]).items()} for view in views]
     return Prepared(examples, latents, masks or None, views, described)
 
@@ -107,16 +121,34 @@ def draw(prepared: Prepared, settings: TrainSettings, batch_number: int, objecti
     return Draw(indices, torch.cat(times), torch.stack(noise), torch.stack(offsets), captions)
 
 
-def _read_picture(example: TrainExample) -> Picture:
+def sizes_of(settings: TrainSettings, multiple: int) -> tuple[Size, ...]:
+    """Return the sizes that pictures are cut to: the resolution's square, or its buckets.
+
+    multiple: what the base model's family needs sides to be multiples of.
+    """
+    square = (settings.resolution, settings.resolution)
+    return buckets(settings.resolution, multiple) if settings.buckets else (square,)
+
+
+def cut(example: TrainExample, sizes: Sequence[Size], *, masked: bool) -> Cut:
+    """Return what a trainer sees of an example: the centre of the nearest size's shape, scaled to that size.
+
+    Raises:
+        InputFault: picture or mask cannot be read, the mask is missing or of another size.
+    """
     try:
-        return read_rgb(example.image)
+        picture = read_rgb(example.image)
     except ValueError as error:
         message = f"example {example.image}: {error}"
         raise InputFault(message) from error
+    shape = picture.shape[0], picture.shape[1]
+    size = nearest_bucket(shape[1], shape[0], sizes)
+    mask = covering(_read_mask(example, shape), size) if masked else None
+    return Cut(covering(picture, size), mask, shape)
 
 
-def _read_mask(example: TrainExample, shape: tuple[int, int], size: Size) -> torch.Tensor:
-    """Return the mask (1, h, w) in 0..1 at the latents' size."""
+def _read_mask(example: TrainExample, shape: tuple[int, int]) -> Picture:
+    """Return the mask (H, W), of the same shape as its picture."""
     if example.mask is None:
         message = f"masked_loss is on, but {example.image} has no mask: give one, or turn masked_loss off"
         raise InputFault(message)
@@ -128,10 +160,15 @@ def _read_mask(example: TrainExample, shape: tuple[int, int], size: Size) -> tor
     if mask.shape != shape:
         message = f"mask {example.mask} is {mask.shape}, its picture {shape} (height, width): they must be equal"
         raise InputFault(message)
-    latent_size = size[0] // LATENT_STRIDE, size[1] // LATENT_STRIDE
-    small = cv2.resize(covering(mask, size), latent_size, interpolation=cv2.INTER_AREA)
+    return mask
+
+
+def _latent_mask(mask: Picture, example: TrainExample) -> torch.Tensor:
+    """Return the mask (1, h, w) in 0..1 at the latents' size."""
+    height, width = mask.shape
+    small = cv2.resize(mask, (width // LATENT_STRIDE, height // LATENT_STRIDE), interpolation=cv2.INTER_AREA)
     if not small.any():
-        part = f"the centre of {size[0]}x{size[1]} pixels"
+        part = f"the centre of {width}x{height} pixels"
         message = f"mask {example.mask} shows nothing in {part}: nothing of {example.image} would be learnt"
         raise InputFault(message)
     return torch.from_numpy(small)[None].float() / 255

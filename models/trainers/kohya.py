@@ -21,6 +21,7 @@ from models.trainers import kohya_output as output
 from models.trainers import kohya_states as states
 from models.trainers.checkpoint import LossLog, request_digest, require_same
 from models.trainers.kohya_base import prepare_base, prepare_tokenizer, require_read_whole
+from models.trainers.kohya_dataset import write_dataset
 from models.trainers.kohya_home import COMMIT, NEEDS
 from models.trainers.kohya_losses import LossReader
 from models.trainers.kohya_process import Process
@@ -70,7 +71,7 @@ class Run:
         base = prepare_base(request.base, places.root / "base")
         prepare_tokenizer(request.base, places.tokenizers)
         require_read_whole(request.base / "tokenizer", [example.caption for example in request.examples])
-        config.write_dataset(request, places)
+        write_dataset(request, places.dataset)
         config.write_prompts(request, places)
         options = config.configuration(request, base, places)
         if self.state:

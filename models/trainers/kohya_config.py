@@ -1,26 +1,17 @@
-"""A `TrainRequest` in the words of kohya's sd-scripts (v0.10.1): their configuration, and their data set.
-
-A data set's repeats are raised until one epoch lasts for the whole run. `--skip_until_initial_step` counts steps
-rightly within the first epoch alone (`train_network.py` sets `global_step` to what is left after whole epochs), so this
-is what lets a resumed run end at the step it should.
-"""
+"""A `TrainRequest` in the words of kohya's sd-scripts (v0.10.1): their configuration."""
 
 import json
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_contracts.exports import ExportSettings, checked_item
 from data_contracts.faults import InputFault
 from data_contracts.training import TrainRequest, TrainSettings
-from models.buckets import MOST_STEP, bucket_step, buckets
 from models.exports import kohya as dataset_format
 from models.seeds import derived_seed
 
 OUTPUT_NAME = "lora"
 NOISE = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
-_BUCKETS = ("bucket_reso_steps", "min_bucket_reso", "max_bucket_reso")
 
 
 @dataclass(frozen=True)
@@ -139,13 +130,6 @@ def refuse_unknown(settings: TrainSettings) -> None:
             "`trainer: native`, or set masked_prior to 0, with which parts of the subject appear everywhere"
         )
         raise InputFault(message)
-    if settings.buckets and (step := bucket_step(settings.resolution)) % MOST_STEP:
-        message = (
-            f"buckets are on, and at resolution {settings.resolution} their sides have steps of {step} pixels, but "
-            f"kohya's sd-scripts want multiples of {MOST_STEP}: train with `trainer: native`, set buckets to false, or "
-            "raise the resolution to 512"
-        )
-        raise InputFault(message)
 
 
 def differences(settings: TrainSettings) -> list[str]:
@@ -157,8 +141,6 @@ def differences(settings: TrainSettings) -> list[str]:
     ]
     if settings.masked_loss:
         found.append("a small mask counts less than a large one; native divides by the mask's area")
-    if settings.buckets:
-        found.append("pictures go to the bucket of the nearest width / height; native takes the nearest ratio of both")
     if checkpoint_steps(settings) != settings.checkpoint_every:
         found.append(f"states are saved every {checkpoint_steps(settings)} steps, a multiple of accumulate")
     return found
@@ -176,32 +158,6 @@ def prediction_type(base: Path) -> str:
             message = f"the base model has {key} {scheduler[key]}, sd-scripts always {value}: use `trainer: native`"
             raise InputFault(message)
     return str(scheduler.get("prediction_type", "epsilon"))
-
-
-def write_dataset(request: TrainRequest, places: Places) -> None:
-    """Write pictures, texts and `dataset.toml` as sd-scripts read them.
-
-    Raises:
-        InputFault: a picture, a mask or a caption cannot be used; the message names it.
-    """
-    settings = request.settings
-    items = []
-    for example in request.examples:
-        mask = example.mask if settings.masked_loss else None
-        fields = {"image": example.image, "mask": mask, "caption": example.caption, "repeats": example.repeats}
-        items.append(checked_item(f"example {example.image}", fields | {"split": "train"}))
-    dataset_format.write(items, places.dataset, ExportSettings(resolution=settings.resolution))
-    toml = places.dataset / dataset_format.TOML
-    tree = tomllib.loads(toml.read_text(encoding="utf-8"))
-    passes = -(-settings.steps * settings.accumulate * settings.batch // sum(item.repeats for item in items))
-    for dataset in tree["datasets"]:
-        for key in _BUCKETS:
-            dataset.pop(key, None)
-        dataset |= {"batch_size": settings.batch, **_shapes(settings)}
-        for subset in dataset["subsets"]:
-            subset["num_repeats"] *= passes
-            subset["caption_dropout_rate"] = settings.caption_dropout
-    toml.write_text(dataset_format.to_toml(tree), encoding="utf-8")
 
 
 def write_prompts(request: TrainRequest, places: Places) -> None:
@@ -224,15 +180,6 @@ def write_prompts(request: TrainRequest, places: Places) -> None:
 def toml_text(options: dict[str, Any]) -> str:
     """Return a configuration file; strings, numbers, lists and truth values are written alike in JSON and TOML."""
     return "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in options.items())
-
-
-def _shapes(settings: TrainSettings) -> dict[str, Any]:
-    """Return the keys that give sd-scripts the native trainer's sizes: its buckets, or centre squares."""
-    if not settings.buckets:
-        return {"enable_bucket": False}
-    sides = [side for size in buckets(settings.resolution) for side in size]
-    numbers = bucket_step(settings.resolution), min(sides), max(sides)
-    return {"enable_bucket": True, **dict(zip(_BUCKETS, numbers, strict=True))}
 
 
 def _schedule(settings: TrainSettings) -> dict[str, Any]:

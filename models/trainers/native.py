@@ -35,6 +35,7 @@ def train(request_file: Path) -> None:
     request = TrainRequest.model_validate_json(request_file.read_text(encoding="utf-8"))
     use_threads(request.threads)
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing reads it
     request.output.mkdir(parents=True, exist_ok=True)
     run = Run(request)
     try:

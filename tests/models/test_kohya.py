@@ -1,6 +1,7 @@
 """kohya's trainer without sd-scripts: what they are told, and of which base model."""
 
 import json
+import shutil
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,11 +17,12 @@ from transformers import CLIPTokenizer
 from data_contracts.faults import InputFault
 from data_contracts.project_file import load_project
 from data_contracts.training import TrainExample, TrainRequest, TrainSettings
-from models.buckets import buckets
 from models.pictures import encode_png, read_rgba
 from models.trainers import TRAINERS, kohya_base
 from models.trainers import kohya_config as config
+from models.trainers.examples import cut, sizes_of
 from models.trainers.kohya import train
+from models.trainers.kohya_dataset import write_dataset
 from models.weights import MissingWeights
 from tests.models.ldm_checkpoint import write_checkpoint
 from tests.random_base import make_random_base
@@ -62,14 +64,16 @@ def told(request: TrainRequest, root: Path) -> str:
     """Return all that sd-scripts are told."""
     places = config.Places(root)
     root.mkdir(exist_ok=True)
-    config.write_dataset(request, places)
+    shutil.rmtree(places.dataset, ignore_errors=True)
+    places.dataset.mkdir()
+    write_dataset(request, places.dataset)
     config.write_prompts(request, places)
     options = config.configuration(request, request.base, places)
     toml = (places.dataset / "dataset.toml").read_text()
     return "".join([config.toml_text(options), toml, places.prompts.read_text()])
 
 
-START = {"resolution": 512, "sample_every": 10, "conv_rank": 4, "masked_loss": True, "masked_prior": 0.0}
+START = {"resolution": 64, "sample_every": 10, "conv_rank": 4, "masked_loss": True, "masked_prior": 0.0}
 OTHER = {
     "rank": 8,
     "alpha": 2.0,
@@ -127,9 +131,9 @@ def test_one_epoch_lasts_for_the_whole_run_and_states_can_be_gone_on_from(base, 
     steps, batch, accumulate, checkpoint = run
     changes = {"warmup_steps": 0, "steps": steps, "batch": batch, "accumulate": accumulate}
     request = asked(base, examples, Path("x"), **changes, checkpoint_every=checkpoint)
-    places = config.Places(tmp_path_factory.mktemp("epoch"))
-    config.write_dataset(request, places)
-    (dataset,) = tomllib.loads((places.dataset / "dataset.toml").read_text())["datasets"]
+    folder = tmp_path_factory.mktemp("epoch")
+    write_dataset(request, folder)
+    (dataset,) = tomllib.loads((folder / "dataset.toml").read_text())["datasets"]
     shown = sum(subset["num_repeats"] for subset in dataset["subsets"])  # one picture a subset
     assert steps * batch * accumulate <= shown < steps * batch * accumulate + 6
     assert [subset["num_repeats"] * 6 // shown for subset in dataset["subsets"]] == [1, 2, 3]
@@ -143,37 +147,34 @@ def test_one_epoch_lasts_for_the_whole_run_and_states_can_be_gone_on_from(base, 
 
 def test_masks_are_the_pictures_alpha_and_only_where_they_count(base, examples, tmp_path):
     for masked in (True, False):
-        places = config.Places(tmp_path / str(masked))
-        request = asked(base, examples, tmp_path, masked_loss=masked, masked_prior=0.0)
-        config.write_dataset(request, places)
-        (dataset,) = tomllib.loads((places.dataset / "dataset.toml").read_text())["datasets"]
-        alphas = sorted(int(read_rgba(path)[..., 3].max()) for path in places.dataset.rglob("*.png"))
+        folder = tmp_path / str(masked)
+        folder.mkdir()
+        write_dataset(asked(base, examples, tmp_path, masked_loss=masked, masked_prior=0.0), folder)
+        (dataset,) = tomllib.loads((folder / "dataset.toml").read_text())["datasets"]
+        alphas = sorted(int(read_rgba(path)[..., 3].max()) for path in folder.rglob("*.png"))
         assert alphas == ([100, 101, 102] if masked else [255] * 3)
         assert {subset.get("alpha_mask", False) for subset in dataset["subsets"]} == {masked}
         assert dataset["enable_bucket"] is False  # 64x80: the centre square, as the native trainer takes it
 
 
-@pytest.mark.parametrize("resolution", [512, 768, 1024])
-def test_sd_scripts_are_told_of_the_buckets_that_native_has(resolution, base, examples, tmp_path):
-    request = asked(base, examples, tmp_path, buckets=True, resolution=resolution)
-    places = config.Places(tmp_path / "buckets")
-    config.write_dataset(request, places)
-    (dataset,) = tomllib.loads((places.dataset / "dataset.toml").read_text())["datasets"]
-    assert dataset["enable_bucket"] is True
-    least, most, step = (dataset[key] for key in ("min_bucket_reso", "max_bucket_reso", "bucket_reso_steps"))
-    sides = range(least, most + 1, step)
-    # what they make of these numbers: of every width the tallest that fits, lying and standing
-    found = {(width, resolution**2 // width // step * step) for width in sides}
-    found = {size for size in found if least <= size[1] <= most}
-    assert found | {(height, width) for width, height in found} == set(buckets(resolution))
-    assert step == 64
-    assert any("nearest width / height" in each for each in config.differences(request.settings))
-
-
-def test_buckets_that_sd_scripts_have_not_are_refused(base, examples, tmp_path):
-    request = asked(base, examples, tmp_path, buckets=True, resolution=128)
-    with pytest.raises(InputFault, match=r"resolution 128 their sides have steps of 16 pixels, .* `trainer: native`"):
-        told(request, tmp_path / "told")
+def test_pictures_are_written_as_native_cuts_them(base, examples, tmp_path):
+    """80x64: the centre square, or the bucket of the nearest shape; small buckets are data sets of their own."""
+    found = {}
+    for bucketed, resolution in ((False, 64), (True, 64), (True, 512)):
+        folder = tmp_path / f"{bucketed}-{resolution}"
+        folder.mkdir()
+        request = asked(base, examples, tmp_path, buckets=bucketed, resolution=resolution)
+        write_dataset(request, folder)
+        (dataset,) = tomllib.loads((folder / "dataset.toml").read_text())["datasets"]
+        shapes = {read_rgba(path).shape[:2] for path in folder.rglob("*.png")}
+        assert shapes == {cut(each, sizes_of(request.settings, 8), masked=False).picture.shape[:2] for each in examples}
+        assert not [path for path in tmp_path.iterdir() if path.is_dir() and path != folder and path.name not in found]
+        found[folder.name] = shapes.pop(), dataset["resolution"], dataset["enable_bucket"]
+    assert found == {
+        "False-64": ((64, 64), 64, False),
+        "True-64": ((56, 72), [72, 56], False),
+        "True-512": ((448, 576), 512, True),
+    }
 
 
 def test_a_base_of_other_noise_or_kind_is_refused(base, examples, tmp_path):

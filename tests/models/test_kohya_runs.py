@@ -5,6 +5,7 @@ Skipped where the submodule is empty or its environment was not made (`reel2lora
 
 import json
 import math
+import re
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from data_contracts.faults import InputFault, StageFault
 from data_contracts.training import TrainExample, TrainRequest, TrainSettings
+from models.buckets import buckets, nearest_bucket
 from models.diffusion.lora_file import load_kohya
 from models.pictures import encode_png, read_rgb
 from models.trainers import TRAINERS, kohya_home
@@ -148,6 +150,34 @@ def test_a_run_that_was_killed_goes_on_and_its_lora_is_ours(base, examples, tmp_
         for each in (request, own)
     ]
     assert shapes[0] == shapes[1]
+
+
+@pytest.mark.parametrize(("resolution", "told"), [(256, r"resolution \((\d+), (\d+)\), count: (\d+)"), (64, "")])
+def test_pictures_of_several_shapes_are_trained_uncut(resolution, told, base, tmp_path):
+    """In sd-scripts' own buckets where these sides are multiples of 64, else in a data set for each size."""
+    sizes = {(90, 150): 3, (150, 90): 1, (100, 100): 2}
+    examples = []
+    for number, (size, repeats) in enumerate(sizes.items()):
+        path = tmp_path / f"{number}.png"
+        path.write_bytes(encode_png(np.random.default_rng(number).integers(0, 255, (*size[::-1], 3), dtype=np.uint8)))
+        examples.append(TrainExample(image=path, caption=f"luca, view {number}", repeats=repeats))
+    changes = {"masked_loss": False, "warmup_steps": 0, "sample_every": 0, "conv_rank": 0, "accumulate": 1, "batch": 2}
+    request = asked(base, tuple(examples), tmp_path / "run", **changes, resolution=resolution, buckets=True, steps=4)
+    finish("models.trainers.kohya", request)
+    losses = [json.loads(line)["loss"] for line in (request.output / "loss.jsonl").read_text().splitlines()]
+    assert len(losses) == request.settings.steps
+    assert all(map(math.isfinite, losses))
+    assert not list(tmp_path.rglob("*.npz"))
+    log = (request.output / "kohya" / "log.txt").read_text(encoding="utf-8")
+    passes = -(-2 * request.settings.steps // sum(sizes.values()))
+    wanted = {nearest_bucket(*size, buckets(resolution)): passes * repeats for size, repeats in sizes.items()}
+    if told:
+        found = {(int(one), int(other)): int(count) for one, other, count in re.findall(told, log)}
+        assert found == wanted
+        assert re.findall(r"mean ar error \(without repeats\): ([\d.]+)", log) == ["0.0"]
+    else:
+        named = re.findall(r"\[Dataset \d+\]\s+batch_size: 2\s+resolution: \((\d+), (\d+)\)", log)
+        assert {(int(one), int(other)) for one, other in named} == set(wanted)
 
 
 def run(request: TrainRequest, damage) -> None:

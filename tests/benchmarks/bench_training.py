@@ -1,0 +1,259 @@
+"""A training step of ours, of kohya's sd-scripts and of diffusers' example: CPU seconds, and losses beside theirs.
+
+A Stable Diffusion 1.x of a fifth of the real widths and random weights, on one thread, in float32: the same pictures,
+captions, layers, rank, batch and number of steps. sd-scripts with cached latents and SDPA; they have no cache of what
+the text encoder of Stable Diffusion 1.x says. diffusers' example encodes pictures and captions in every step.
+
+The three run in turns, one step each, the others stopped meanwhile: who else works on the machine makes steps longer by
+half, and so it does those of all three. A step is CPU time; the first few, and so all start-up, are left out.
+"""
+
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import AutoencoderKL
+
+from data_contracts.training import TrainExample, TrainRequest, TrainSettings
+from models.diffusion import load_base
+from models.diffusion.families import DENOISER
+from models.diffusion.lora_file import LoraWeights, from_peft, save_kohya
+from models.pictures import encode_png
+from models.trainers import TRAINERS, kohya_config, kohya_home
+from models.trainers import kohya as kohya_trainer
+from models.trainers.checkpoint import LossLog
+from models.trainers.kohya_losses import LossReader
+from models.trainers.kohya_output import progress_of
+from models.trainers.step import Adapter
+from models.weights import MissingWeights
+from tests.models.sample_film import frames
+from tests.tiny_kohya import small_base, small_checkout
+
+ROOT = Path(__file__).parents[2]
+LOOP = Path(__file__).with_name("diffusers_loop.py")
+LAUNCHER = ROOT / "models" / "trainers" / "kohya_launch.py"
+WIDTHS = (64, 128, 256, 256)  # of 320, 640, 1280, 1280
+TEXT = (160, 2, 5)  # width, layers, heads; of 768, 12, 12: few layers, as there are few latents to be read beside
+VAE_WIDTHS = (24, 48, 96, 96)  # of 128, 256, 512, 512
+WARM, BLOCK, BLOCKS = 4, 10, 6  # steps, steps of a block, blocks
+CURVE, SMOOTH = 200, 50  # steps, steps of a mean
+TICKS = os.sysconf("SC_CLK_TCK")
+SETTINGS = {
+    "rank": 16,
+    "alpha": 16.0,
+    "learning_rate": 1e-3,
+    "text_encoder_learning_rate": 0.0,
+    "batch": 2,
+    "resolution": 128,
+    "scheduler": "constant",
+    "warmup_steps": 0,
+    "caption_dropout": 0.0,
+    "validate_every": 0,
+    "checkpoint_every": 100_000,
+}
+CPU = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory) -> Path:
+    return small_base(tmp_path_factory.mktemp("training") / "base", WIDTHS, TEXT, vae())
+
+
+def vae() -> AutoencoderKL:
+    """Return an autoencoder of random weights whose distributions have no width, as trained ones nearly have none."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network = AutoencoderKL(
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            block_out_channels=VAE_WIDTHS,
+            layers_per_block=2,
+            latent_channels=4,
+            norm_num_groups=8,
+            scaling_factor=0.18215,
+        )
+        with torch.no_grad():
+            network.quant_conv.weight[4:] = 0
+            network.quant_conv.bias[4:] = -30
+    return network
+
+
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory) -> tuple[TrainExample, ...]:
+    """Eight squares of the sample film."""
+    folder, made = tmp_path_factory.mktemp("pictures"), []
+    for number, frame in enumerate([frame for shot in range(4) for frame in list(frames(shot).values())[:2]]):
+        side = min(frame.shape[:2])
+        path = folder / f"{number}.png"
+        path.write_bytes(encode_png(frame[:side, :side]))
+        made.append(TrainExample(image=path, caption=f"luca, view {number}, in a harbour, in front of a blue boat"))
+    return tuple(made)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def checkout(tmp_path_factory):
+    """Let sd-scripts be those whose U-Net has the model's widths."""
+    try:
+        TRAINERS.load("kohya")
+    except MissingWeights as missing:
+        pytest.skip(str(missing))
+    folder = small_checkout(kohya_home.Checkout().path(), tmp_path_factory.mktemp("sd-scripts"), WIDTHS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(kohya_home.CHECKOUT_VARIABLE, str(folder))
+        yield
+
+
+def asked(base: Path, examples: tuple[TrainExample, ...], output: Path, **changes: object) -> TrainRequest:
+    settings = TrainSettings.model_validate({**SETTINGS, **changes})
+    output.mkdir(parents=True)
+    return TrainRequest(name="luca", base=base, examples=examples, output=output, settings=settings, threads=1)
+
+
+def native(request: TrainRequest) -> list[str]:
+    return [sys.executable, "-m", "models.trainers.native", written(request)]
+
+
+def diffusers(request: TrainRequest) -> list[str]:
+    return [sys.executable, str(LOOP), written(request)]
+
+
+def sd_scripts(request: TrainRequest, **more: object) -> list[str]:
+    """Return their own command, without the child of ours that watches them, and without TensorBoard."""
+    run = kohya_trainer.Run(request)
+    run.prepare(LossLog(request.output / "loss.jsonl", 0))
+    base = run.places.root / "base"
+    options = kohya_config.configuration(request, base if base.is_dir() else request.base, run.places)
+    del options["logging_dir"]
+    path = run.places.root / "config.toml"
+    path.write_text(kohya_config.toml_text({**options, **more}), encoding="utf-8")
+    return [str(run.python), str(LAUNCHER), str(run.checkout), str(path)]
+
+
+def written(request: TrainRequest) -> str:
+    path = request.output / "request.json"
+    path.write_text(request.model_dump_json(), encoding="utf-8")
+    return str(path)
+
+
+class Paced:
+    """A trainer that does one step and stops until it is asked for the next."""
+
+    def __init__(self, command: list[str], request: TrainRequest) -> None:
+        self.child = start(command, request, subprocess.PIPE)
+        self.done = 0
+
+    def step(self) -> float:
+        """Let it finish a step; return the CPU time that it took since it was asked."""
+        before = self._cpu_seconds()
+        self.child.send_signal(signal.SIGCONT)
+        wanted, line = self.done + 1, b""
+        while self.done < wanted:
+            byte = os.read(self.child.stdout.fileno(), 1)
+            assert byte, f"ended with {self.child.wait()} after step {self.done}"
+            line += byte
+            if byte in b"\r\n":
+                self.done, line = max(self.done, step_of(line.decode("utf-8", "replace"))), b""
+        self.child.send_signal(signal.SIGSTOP)
+        return self._cpu_seconds() - before
+
+    def end(self) -> None:
+        self.child.kill()
+        self.child.wait()
+
+    def _cpu_seconds(self) -> float:
+        fields = Path(f"/proc/{self.child.pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+def step_of(line: str) -> int:
+    """Return which step a line says is finished, 0 where it says nothing of the kind."""
+    if line.startswith("{"):
+        event = json.loads(line)
+        return event["step"] if event["event"] == "progress" else 0
+    progress = progress_of(line)
+    return progress.step if progress and progress.loss is not None else 0
+
+
+def start(command: list[str], request: TrainRequest, output: int) -> subprocess.Popen[bytes]:
+    """Start a trainer: ours from here, sd-scripts in their data set's folder."""
+    dataset = request.output / "kohya" / "dataset"
+    ours = not dataset.is_dir()
+    environment = CPU | {"PYTHONPATH": str(ROOT) if ours else "", "COLUMNS": "200", "PYTHONUNBUFFERED": "1"}
+    return subprocess.Popen(
+        command, cwd=ROOT if ours else dataset, env=environment, stdout=output, stderr=subprocess.STDOUT
+    )
+
+
+def trained(command: list[str], request: TrainRequest) -> None:
+    """Train to the end."""
+    log = request.output / "said.txt"
+    with log.open("wb") as file:
+        code = start(command, request, file.fileno()).wait()
+    assert code == 0, log.read_text(encoding="utf-8")[-2000:]
+
+
+TRAINED_BY: dict[str, Callable[[TrainRequest], list[str]]] = {
+    "native": native,
+    "sd-scripts": sd_scripts,
+    "diffusers' example": diffusers,
+}
+
+
+@pytest.mark.timeout(7200)
+def test_cpu_seconds_a_step(base, examples, tmp_path):
+    trainers: dict[str, Paced] = {}
+    for name, command_of in TRAINED_BY.items():
+        request = asked(base, examples, tmp_path / name, steps=1000)
+        trainers[name] = Paced(command_of(request), request)
+    steps: dict[str, list[float]] = {name: [] for name in trainers}
+    try:
+        for number in range(WARM + BLOCK * BLOCKS):
+            for name, trainer in trainers.items():
+                seconds = trainer.step()
+                steps[name] += [seconds] if number >= WARM else []
+    finally:
+        for trainer in trainers.values():
+            trainer.end()
+    blocks = {
+        name: [statistics.fmean(found[at : at + BLOCK]) for at in range(0, len(found), BLOCK)]
+        for name, found in steps.items()
+    }
+    print(
+        f"\n| trainer | CPU s a step, median of {BLOCKS} blocks of {BLOCK} steps | least to most | native takes of it |"
+    )
+    print("|---|---|---|---|")
+    for name, found in blocks.items():
+        ratios = [ours / theirs for ours, theirs in zip(blocks["native"], found, strict=True)]
+        spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+        print(f"| {name} | {statistics.median(found):.3f} | {min(found):.3f} to {max(found):.3f} | {spread} |")
+
+
+@pytest.mark.timeout(7200)
+def test_losses_from_the_same_start(base, examples, tmp_path):
+    """Every timestep counts alike, so that a mean of few steps says something; each draws noise of its own."""
+    changes = {"steps": CURVE, "min_snr_gamma": 0.0}
+    mine, theirs = (asked(base, examples, tmp_path / name, **changes) for name in ("native", "sd-scripts"))
+    begun = tmp_path / "begun.safetensors"
+    adapter = Adapter(load_base(base, "float32"), mine.settings)
+    save_kohya(begun, LoraWeights(from_peft(adapter.peft_states()[DENOISER], adapter.size), {}, {}))
+    trained(native(mine), mine)
+    logs = theirs.output / "kohya" / "logs"
+    trained(sd_scripts(theirs, network_weights=str(begun), logging_dir=str(logs)), theirs)
+    ours = [json.loads(line)["loss"] for line in (mine.output / "loss.jsonl").read_text().splitlines()]
+    found = [loss for _, loss, _ in LossReader(logs, 1).new_steps()]
+    assert len(ours) == len(found) == CURVE
+    print("\n| steps | native | sd-scripts | difference ± standard error |\n|---|---|---|---|")
+    for first in [*range(0, CURVE, SMOOTH), None]:
+        part = slice(first, first + SMOOTH) if first is not None else slice(0, CURVE)
+        one, other = statistics.fmean(ours[part]), statistics.fmean(found[part])
+        apart = [mine - yours for mine, yours in zip(ours[part], found[part], strict=True)]
+        error = statistics.stdev(apart) / len(apart) ** 0.5
+        steps, figures = f"{(part.start or 0) + 1} to {part.stop}", f"{one:.4f} | {other:.4f}"
+        print(f"| {steps} | {figures} | {100 * (one / other - 1):+.2f}% ± {100 * error / other:.2f}% |")
