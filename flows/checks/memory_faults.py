@@ -1,4 +1,4 @@
-"""Whether this machine has the memory that a project's trainings take."""
+"""Whether a project's base model can be trained, by the trainers it names, in this machine's memory."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +9,10 @@ from data_contracts.project import Project
 from models.diffusion import family_of, tokenizer_folder
 from models.diffusion.memory import Machine, Need, training_need
 
-REMEDY = "set gradient_checkpointing: true and precision: bfloat16 in its `train:`, or lower batch, resolution or rank"
+REMEDY = (
+    "set gradient_checkpointing: true, precision: bfloat16 or nf4 and optimizer: adamw8bit in its `train:`, or lower "
+    "batch, resolution or rank"
+)
 
 
 def base_faults(base: Path) -> list[Fault]:
@@ -21,6 +24,22 @@ def base_faults(base: Path) -> list[Fault]:
         value = str(fault).replace(str(base), repr(base.name))
         return [Fault(place="base", rule="base", value=value, severity="error")]
     return []
+
+
+def trainer_faults(project: Project, base: Path, loras: list[str]) -> list[Fault]:
+    """Return a fault for each LoRA whose trainer cannot train it on this base model, or with these settings."""
+    from models.trainers.kohya_config import require_possible  # noqa: PLC0415
+
+    faults = []
+    for name, plan in project.loras.items():
+        if name not in loras or plan.train.trainer != "kohya":
+            continue
+        try:
+            require_possible(base, plan.train.settings)
+        except InputFault as fault:
+            value = str(fault).replace(str(base), repr(base.name))
+            faults.append(Fault(place=f"loras.{name}.train", rule="trainer", value=value, severity="error"))
+    return faults
 
 
 def training_needs(project: Project, base: Path, loras: list[str], here: Machine) -> dict[str, Need]:

@@ -40,7 +40,7 @@ class Run:
         self.request = request
         self.places = config.Places(request.output / "kohya")
         self.checkout, self.python = (need.path() for need in NEEDS)
-        config.refuse_unknown(request.settings)
+        config.require_possible(request.base, request.settings)
         self.places.output.mkdir(parents=True, exist_ok=True)
         self.digest = self._claim()
         found = states.latest_state(self.places.output, request.settings.steps)

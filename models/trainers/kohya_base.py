@@ -22,13 +22,29 @@ TOKENIZER = "openai_clip-vit-large-patch14"  # the folder that sd-scripts look f
 _WEIGHTS = Path("text_encoder", "model.safetensors")
 
 
+def require_folder(base: Path) -> None:
+    """Check that the base model is of a kind that sd-scripts are run with.
+
+    Raises:
+        InputFault: it is no diffusers folder of Stable Diffusion 1.x in safetensors.
+    """
+    family = family_of(base)
+    if family != "sd15" or base.is_file():
+        kind = f"a checkpoint of {family}" if base.is_file() else f"of the family {family}"
+        message = f"base model {base} is {kind}; trainer kohya knows diffusers folders of sd15: use `trainer: native`"
+        raise InputFault(message)
+    if not (base / _WEIGHTS).is_file():
+        message = f"base model {base} has no {_WEIGHTS.as_posix()}: fetch its safetensors files, no pickle is read"
+        raise InputFault(message)
+
+
 def prepare_base(base: Path, into: Path) -> Path:
     """Return a diffusers folder that sd-scripts read: `base` itself, or one of links to its files in `into`.
 
     Raises:
         InputFault: it is no diffusers folder of Stable Diffusion 1.x in safetensors.
     """
-    _require_folder(base)
+    require_folder(base)
     weights = load_file(base / _WEIGHTS)
     if all(key.startswith(PREFIX) for key in weights):
         return base
@@ -66,17 +82,6 @@ def require_read_whole(tokenizer: Path, texts: Sequence[str]) -> None:
         InputFault: a text has more tokens than the text encoder reads.
     """
     whole_tokens(CLIPTokenizer.from_pretrained(tokenizer, local_files_only=True), texts)
-
-
-def _require_folder(base: Path) -> None:
-    family = family_of(base)
-    if family != "sd15" or base.is_file():
-        kind = f"a checkpoint of {family}" if base.is_file() else f"of the family {family}"
-        message = f"base model {base} is {kind}; trainer kohya knows diffusers folders of sd15: use `trainer: native`"
-        raise InputFault(message)
-    if not (base / _WEIGHTS).is_file():
-        message = f"base model {base} has no {_WEIGHTS.as_posix()}: fetch its safetensors files, no pickle is read"
-        raise InputFault(message)
 
 
 def _link(source: str, target: str) -> None:

@@ -9,6 +9,7 @@ from data_contracts.faults import InputFault
 from data_contracts.training import TrainRequest, TrainSettings
 from models.exports import kohya as dataset_format
 from models.seeds import derived_seed
+from models.trainers.kohya_base import require_folder
 
 OUTPUT_NAME = "lora"
 NOISE = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
@@ -112,12 +113,30 @@ def checkpoint_steps(settings: TrainSettings) -> int:
     return -(-settings.checkpoint_every // settings.accumulate) * settings.accumulate
 
 
+def require_possible(base: Path, settings: TrainSettings) -> None:
+    """Refuse what sd-scripts cannot do, before anything is made ready for them.
+
+    Raises:
+        InputFault: they cannot read the base model, know no equal of its noise, or would train something else than the
+            settings say.
+    """
+    require_folder(base)
+    prediction_type(base)
+    refuse_unknown(settings)
+
+
 def refuse_unknown(settings: TrainSettings) -> None:
-    """Refuse what sd-scripts cannot do.
+    """Refuse settings that sd-scripts have no equal of.
 
     Raises:
         InputFault: they would train something else than the settings say.
     """
+    if settings.choose == "best" or settings.patience:
+        message = (
+            f"choose is {settings.choose!r} and patience {settings.patience}, but kohya's sd-scripts validate nothing: "
+            "train with `trainer: native`, or set 'last' and 0"
+        )
+        raise InputFault(message)
     if settings.precision == "nf4":
         message = (
             "precision is nf4, but kohya's sd-scripts hold no Stable Diffusion in 4 bits: train with "

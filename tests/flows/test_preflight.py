@@ -16,7 +16,7 @@ from data_contracts.project_file import load_project
 from flows.base_model import base_model
 from flows.checks.assembled import assembled_faults, assembled_folder
 from flows.checks.fault_table import fault_table
-from flows.checks.memory_faults import base_faults, memory_faults
+from flows.checks.memory_faults import base_faults, memory_faults, trainer_faults
 from flows.checks.preflight import preflight
 from flows.checks.project_lint import word_faults
 from flows.main import app
@@ -24,6 +24,8 @@ from models.diffusion.memory import Machine, Need
 from tasks.run_record import RunRecord, StageUse
 from tests.finished_stage import finish_stage
 from tests.models.broken_folders import Sample, good_folder
+from tests.models.ldm_checkpoint import write_checkpoint
+from tests.random_base import make_random_base
 from tests.small_project import CONFIG, ROOT, small_project
 
 
@@ -248,6 +250,18 @@ def test_the_table_shows_a_row_a_rule_and_no_markup():
     assert table.row_count == 1
     assert str(table.columns[3]._cells[0]).splitlines()[-1] == "and 2 more"
     assert "0[red].png: v" in str(table.columns[3]._cells[0])
+
+
+def test_what_a_trainer_cannot_do_is_said_before_it_is_its_turn(project, tmp_path):
+    loaded = load_project(CONFIG, {**project, "loras.luca.train.trainer": "kohya"})
+    base = base_model(loaded)
+    (fault,) = trainer_faults(loaded, base, list(loaded.loras))
+    assert fault.place == "loras.luca.train"
+    assert "sd-scripts" in fault.value
+    assert trainer_faults(loaded, base, ["happy"]) == []
+    file = write_checkpoint(make_random_base(tmp_path / "base"), tmp_path / "one.safetensors")
+    (fault,) = trainer_faults(loaded, file, ["luca"])
+    assert "'one.safetensors' is a checkpoint of sd15" in fault.value
 
 
 def finished(workspace: Path, name: str, plan: LoraPlan) -> Path:

@@ -96,6 +96,7 @@ OTHER = {
     "caption_dropout": 0.5,
     "masked_loss": False,
     "masked_prior": 0.5,
+    "optimizer": "adamw8bit",
     "precision": "bfloat16",
     "gradient_checkpointing": True,
     "seed": 5,
@@ -123,6 +124,20 @@ def test_every_setting_changes_what_sd_scripts_are_told(base, examples, tmp_path
                 told(request, tmp_path / "told")
         else:
             assert told(request, tmp_path / "told") != before, name
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"precision": "nf4"}, "precision is nf4"),
+        ({"choose": "best"}, "choose is 'best' and patience 0"),
+        ({"patience": 2}, "choose is 'last' and patience 2"),
+    ],
+)
+def test_what_sd_scripts_have_no_equal_of_is_refused(changes, words, base):
+    values = TrainSettings.model_validate({"masked_loss": False, **changes})
+    with pytest.raises(InputFault, match=rf"{words}.* `trainer: native`"):
+        config.require_possible(base, values)
 
 
 @given(run=st.tuples(st.integers(1, 5000), st.integers(1, 8), st.integers(1, 5), st.integers(1, 900)))
