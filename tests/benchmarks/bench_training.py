@@ -9,10 +9,7 @@ half, and so it does those of all three. A step is CPU time; the first few, and 
 """
 
 import json
-import os
-import signal
 import statistics
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -30,13 +27,12 @@ from models.trainers import TRAINERS, kohya_config, kohya_home
 from models.trainers import kohya as kohya_trainer
 from models.trainers.checkpoint import LossLog
 from models.trainers.kohya_losses import LossReader
-from models.trainers.kohya_output import progress_of
 from models.trainers.step import Adapter
 from models.weights import MissingWeights
+from tests.benchmarks.paced import ROOT, Paced, start
 from tests.models.sample_film import frames
 from tests.tiny_kohya import small_base, small_checkout
 
-ROOT = Path(__file__).parents[2]
 LOOP = Path(__file__).with_name("diffusers_loop.py")
 LAUNCHER = ROOT / "models" / "trainers" / "kohya_launch.py"
 WIDTHS = (64, 128, 256, 256)  # of 320, 640, 1280, 1280
@@ -44,7 +40,6 @@ TEXT = (160, 2, 5)  # width, layers, heads; of 768, 12, 12: few layers, as there
 VAE_WIDTHS = (24, 48, 96, 96)  # of 128, 256, 512, 512
 WARM, BLOCK, BLOCKS = 4, 10, 6  # steps, steps of a block, blocks
 CURVE, SMOOTH = 200, 50  # steps, steps of a mean
-TICKS = os.sysconf("SC_CLK_TCK")
 SETTINGS = {
     "rank": 16,
     "alpha": 16.0,
@@ -58,7 +53,6 @@ SETTINGS = {
     "validate_every": 0,
     "checkpoint_every": 100_000,
 }
-CPU = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "HF_HUB_OFFLINE": "1"}
 
 
 @pytest.fixture(scope="module")
@@ -140,55 +134,6 @@ def written(request: TrainRequest) -> str:
     path = request.output / "request.json"
     path.write_text(request.model_dump_json(), encoding="utf-8")
     return str(path)
-
-
-class Paced:
-    """A trainer that does one step and stops until it is asked for the next."""
-
-    def __init__(self, command: list[str], request: TrainRequest) -> None:
-        self.child = start(command, request, subprocess.PIPE)
-        self.done = 0
-
-    def step(self) -> float:
-        """Let it finish a step; return the CPU time that it took since it was asked."""
-        before = self._cpu_seconds()
-        self.child.send_signal(signal.SIGCONT)
-        wanted, line = self.done + 1, b""
-        while self.done < wanted:
-            byte = os.read(self.child.stdout.fileno(), 1)
-            assert byte, f"ended with {self.child.wait()} after step {self.done}"
-            line += byte
-            if byte in b"\r\n":
-                self.done, line = max(self.done, step_of(line.decode("utf-8", "replace"))), b""
-        self.child.send_signal(signal.SIGSTOP)
-        return self._cpu_seconds() - before
-
-    def end(self) -> None:
-        self.child.kill()
-        self.child.wait()
-
-    def _cpu_seconds(self) -> float:
-        fields = Path(f"/proc/{self.child.pid}/stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
-
-
-def step_of(line: str) -> int:
-    """Return which step a line says is finished, 0 where it says nothing of the kind."""
-    if line.startswith("{"):
-        event = json.loads(line)
-        return event["step"] if event["event"] == "progress" else 0
-    progress = progress_of(line)
-    return progress.step if progress and progress.loss is not None else 0
-
-
-def start(command: list[str], request: TrainRequest, output: int) -> subprocess.Popen[bytes]:
-    """Start a trainer: ours from here, sd-scripts in their data set's folder."""
-    dataset = request.output / "kohya" / "dataset"
-    ours = not dataset.is_dir()
-    environment = CPU | {"PYTHONPATH": str(ROOT) if ours else "", "COLUMNS": "200", "PYTHONUNBUFFERED": "1"}
-    return subprocess.Popen(
-        command, cwd=ROOT if ours else dataset, env=environment, stdout=output, stderr=subprocess.STDOUT
-    )
 
 
 def trained(command: list[str], request: TrainRequest) -> None:
