@@ -27,10 +27,10 @@ def test_the_sample_project_is_complete():
 
 
 def test_a_change_replaces_one_value():
-    project = load_project(CONFIGS / "luca.yaml", {"loras.luca.train.steps": "7", "extract_frames.every_s": "2"})
-    assert project.loras["luca"].train.settings.steps == 7
+    project = load_project(CONFIGS / "luca.yaml", {"loras.luca.train.steps": "70", "extract_frames.every_s": "2"})
+    assert project.loras["luca"].train.settings.steps == 70
     assert project.extract_frames.every_s == 2
-    assert project.loras["happy"].train.settings.steps != 7
+    assert project.loras["happy"].train.settings.steps != 70
 
 
 def test_seeds_are_a_list_or_how_many():
