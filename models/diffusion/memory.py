@@ -136,8 +136,8 @@ def training_need(base: Path, settings: TrainSettings, *, on_gpu: bool) -> Need 
     vae = _parameters(base, "vae") or family.vae
     weights = (denoiser * _bytes(precision, family.in_blocks) + vae * BYTES["float32"]) / 1e3
     reading = encoders * _bytes(precision, family.encoders_in_blocks) / 1e3
-    trained = settings.rank * family.adapter * math.sqrt(denoiser / family.denoiser)
-    trained += settings.conv_rank * family.conv_adapter
+    trained = settings.rank * family.adapter + settings.conv_rank * family.conv_adapter
+    trained *= math.sqrt(denoiser / family.denoiser)
     if trains_text:
         trained += settings.rank * family.text_adapter * math.sqrt(encoders / family.text_encoders)
     step = max(_step_gb(base, family, settings), _vae_gb(base, settings))
