@@ -106,3 +106,12 @@ def read_rows(path: Path, record: type[R]) -> tuple[R, ...]:
         where = f"{path.parent.parent.name}/{path.parent.name}/{path.name}"
         message = f"{where} was written by another version of reel2lora: run the project again"
         raise StaleRows(message) from error
+
+
+def read_dataset(folder: Path, record: type[R]) -> Dataset[R]:
+    """Read the rows of the result in `folder`.
+
+    Raises:
+        StaleRows: another version wrote them, and their fields were others.
+    """
+    return Dataset(record, folder, read_rows(folder / "records.parquet", record))

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from prefect import flow
 
-from data_contracts.dataset import Dataset, read_rows
+from data_contracts.dataset import read_dataset
 from data_contracts.faults import InputFault
 from data_contracts.project import Project
 from data_contracts.project_file import load_project
@@ -52,6 +52,6 @@ def search_of(project: Project, lora: str) -> Search:
         message = f"there is no data set for {lora!r} as the project file has it: reel2lora run CONFIG --lora {lora}"
         raise InputFault(message)
     folder = kohya.parent
-    examples = Dataset(Example, folder, read_rows(folder / "records.parquet", Example))
+    examples = read_dataset(folder, Example)
     place = project.workspace / "tune" / lora
     return Search(project.workspace, place, examples, base_model(project), project.loras[lora].train)

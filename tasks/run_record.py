@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from data_contracts.dataset import Dataset, R, read_rows
+from data_contracts.dataset import Dataset, R, read_dataset
 from data_contracts.manifest import Manifest
 
 
@@ -122,5 +122,4 @@ def newest_use(workspace: Path, stage: str, label: str | None = None) -> StageUs
 
 def result_of(workspace: Path, use: StageUse, record: type[R]) -> Dataset[R]:
     """Return the result that a run used."""
-    folder = workspace / use.key
-    return Dataset(record, folder, read_rows(folder / "records.parquet", record))
+    return read_dataset(workspace / use.key, record)

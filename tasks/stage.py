@@ -18,7 +18,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.context import FlowRunContext
 
 from data_contracts.config import StageConfig
-from data_contracts.dataset import Dataset, read_rows, write_rows
+from data_contracts.dataset import Dataset, read_dataset, read_rows, write_rows
 from data_contracts.digest import content_of, digest_of
 from data_contracts.manifest import Counts, Manifest
 from data_contracts.records import Record, Rejected
@@ -131,7 +131,7 @@ class Stage(Generic[P, B]):
             with disk_faults(self.name, work.folder.parents[1]), one_writer(self.name, work.folder):
                 if Manifest.load(work.folder) is None:
                     self._compute(work)
-        return Dataset(self.record, work.folder, read_rows(work.folder / "records.parquet", self.record))
+        return read_dataset(work.folder, self.record)
 
     def _compute(self, work: Work) -> None:
         (work.folder / "files").mkdir(exist_ok=True)

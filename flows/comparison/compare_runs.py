@@ -93,9 +93,9 @@ def scores_of(samples: Sequence[PairedSample]) -> Iterator[PairedScore]:
     """Yield every measure of all pairs, with its verdict."""
     found = [_Difference(sample, name, *sample.values(name)) for sample in samples for name in sample.measures]
     judged = [each for each in found if better(each.measure) != "neither"]
-    chances = holm([sign_flip_chance(each.between) for each in judged])
+    chances = dict(zip(judged, holm([sign_flip_chance(each.between) for each in judged]), strict=True))
     for each in found:
-        chance = chances[judged.index(each)] if each in judged else None
+        chance = chances.get(each)
         interval = mean_interval(each.between)
         yield PairedScore(
             of=each.sample.sample.of,

@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import fmean
 
 from data_contracts.comparison import Better
-from data_contracts.dataset import Dataset, R, read_rows
+from data_contracts.dataset import Dataset, R, read_dataset
 from data_contracts.manifest import Manifest
 from data_contracts.results import Evaluation, LoraFile, StackPicture, SuitePicture, SuiteScores
 from data_contracts.results import Picture as Generated
@@ -65,13 +65,13 @@ def samples_of(run: FoundRun) -> dict[str, Sample]:
     for use, manifest in finished(run):
         folder = run.workspace / use.key
         if manifest.record == Evaluation.__name__:
-            found = list(_drawn(_dataset(folder, Evaluation), f"{use.label} alone", manifest))
+            found = list(_drawn(read_dataset(folder, Evaluation), f"{use.label} alone", manifest))
         elif manifest.record == StackPicture.__name__:
-            found = list(_drawn(_dataset(folder, StackPicture), STACK, manifest))
+            found = list(_drawn(read_dataset(folder, StackPicture), STACK, manifest))
         elif manifest.record == SuiteScores.__name__:
             found = list(_suite(run, use, manifest))
         elif manifest.record == LoraFile.__name__:
-            found = list(_validated(_dataset(folder, LoraFile)))
+            found = list(_validated(read_dataset(folder, LoraFile)))
         else:
             continue
         samples |= {sample.title: sample for sample in found}
@@ -84,7 +84,7 @@ def figures_of(run: FoundRun) -> dict[tuple[str, str], float]:
     for use, manifest in finished(run):
         folder = run.workspace / use.key
         if manifest.record == LoraFile.__name__:
-            for row in _dataset(folder, LoraFile):
+            for row in read_dataset(folder, LoraFile):
                 known = {"training loss": row.final_loss, f"{HELD_OUT} (mean)": row.held_out_loss}
                 figures |= {(row.name, name): value for name, value in known.items() if value is not None}
         elif manifest.record == SuiteScores.__name__:
@@ -92,7 +92,7 @@ def figures_of(run: FoundRun) -> dict[tuple[str, str], float]:
                 if (effect := cell.effect(DIVERSITY)) is not None:
                     figures[f"{use.label} in the suite, strength {cell.strength:g}", DIVERSITY] = effect.value
         elif manifest.record == StackPicture.__name__:
-            together = [row for row in _dataset(folder, StackPicture) if row.variant == "all" and row.findings]
+            together = [row for row in read_dataset(folder, StackPicture) if row.variant == "all" and row.findings]
             if together:
                 whole = fmean(all(finding.is_found for finding in row.findings) for row in together)
                 figures[STACK, f"{FOUND} together, share of pictures"] = whole
@@ -104,10 +104,6 @@ def finished(run: FoundRun) -> Iterator[tuple[StageUse, Manifest]]:
     for use in run.record.stages:
         if (manifest := Manifest.load(run.workspace / use.key)) is not None:
             yield use, manifest
-
-
-def _dataset(folder: Path, record: type[R]) -> Dataset[R]:
-    return Dataset(record, folder, read_rows(folder / "records.parquet", record))
 
 
 def _drawn(rows: Dataset[R], of: str, manifest: Manifest) -> Iterator[Sample]:
@@ -137,9 +133,9 @@ def _active(row: Generated) -> set[str]:
 
 def _suite(run: FoundRun, use: StageUse, manifest: Manifest) -> Iterator[Sample]:
     drawn = next(key for key in use.parents if key.startswith("draw_suite/"))
-    pictures, judge = _dataset(run.workspace / drawn, SuitePicture), manifest.config.get("judge")
+    pictures, judge = read_dataset(run.workspace / drawn, SuitePicture), manifest.config.get("judge")
     samples: dict[float, Sample] = {}
-    for row in _dataset(run.workspace / use.key, SuiteScores):
+    for row in read_dataset(run.workspace / use.key, SuiteScores):
         if row.strength:
             measured = {name: value for name, value in measures_of(row).items() if name != FOUND}
             scores = {f"{SHOWS} {each.lora} by {judge}": each.probability for each in row.findings} | measured

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from data_contracts.dataset import Dataset, R, read_rows
+from data_contracts.dataset import Dataset, R, read_dataset
 from data_contracts.faults import InputFault
 from data_contracts.records import Frame, Layer
 from models.metrics.overlap import FrameOverlap, Mask, frame_overlap
@@ -57,7 +57,7 @@ class StageResults:
             stage = folder.parent.name
             message = f"run {self.run.name} used {stage}, but {records} is missing: run the project again"
             raise InputFault(message)
-        return Dataset(record, folder, read_rows(records, record))
+        return read_dataset(folder, record)
 
 
 class TruthJoin:

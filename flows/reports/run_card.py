@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_contracts.composition import ALL
-from data_contracts.dataset import Dataset, R, read_rows
+from data_contracts.dataset import read_dataset
 from data_contracts.faults import StaleRows
 from data_contracts.manifest import Manifest
 from data_contracts.results import Evaluation, LoraFile, StackPicture, SuitePicture
@@ -89,27 +89,23 @@ def outcome_of(workspace: Path, run: RunRecord) -> Outcome:
 
 def _read(outcome: Outcome, folder: Path, record: str, label: str) -> None:
     if record == LoraFile.__name__:
-        outcome.loras += [row.name for row in _dataset(folder, LoraFile)]
+        outcome.loras += [row.name for row in read_dataset(folder, LoraFile)]
     elif record == Evaluation.__name__:
-        rows = _dataset(folder, Evaluation)
+        rows = read_dataset(folder, Evaluation)
         outcome.found |= found_by_lora(rows.rows)
         _show(outcome, "pictures made with each LoRA alone", [rows.path(row.image) for row in rows if row.weights])
     elif record == SuitePicture.__name__:
-        drawn = _dataset(folder, SuitePicture)
+        drawn = read_dataset(folder, SuitePicture)
         strongest = drawn.where("strength", min((row.strength for row in drawn if row.strength >= 1), default=0))
         _show(outcome, f"prompts of the suite, drawn with {label}", [drawn.path(row.image) for row in strongest])
     elif record == "SuiteScores":
         outcome.suites.append(read_summary(folder))
     elif record == StackPicture.__name__:
-        stack = _dataset(folder, StackPicture)
+        stack = read_dataset(folder, StackPicture)
         outcome.together = next((each for each in variants_of(stack.rows) if each.name == ALL), None)
         outcome.stacked += stacked_of(folder, {})
         pictures = [stack.path(row.image) for row in stack.where("variant", ALL)]
         _show(outcome, "all LoRAs stacked, from several seeds", pictures)
-
-
-def _dataset(folder: Path, record: type[R]) -> Dataset[R]:
-    return Dataset(record, folder, read_rows(folder / "records.parquet", record))
 
 
 def _show(outcome: Outcome, what: str, paths: Sequence[Path]) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -14,7 +15,7 @@ from models.child import Stopped, stop_requested
 from models.diffusion.families import Conditioning, DiffusionModel, Objective, View
 from models.pictures import Picture, read_grey, read_rgb
 from models.seeds import seeded_generator
-from models.trainers.order import batch_of, slots_of
+from models.trainers.order import Slots, batch_of, slots_of
 
 LATENT_STRIDE = 8
 
@@ -31,6 +32,11 @@ class Prepared:
     masks: Sequence[torch.Tensor] | None
     views: Sequence[View]
     described: Sequence[Conditioning]
+
+    @cached_property
+    def slots(self) -> Slots:
+        """The slots of a pass, by the examples' shapes and repeats; see `order`."""
+        return slots_of([tuple(each.shape) for each in self.latents], [each.repeats for each in self.examples])
 
     def latents_of(self, indices: Sequence[int]) -> torch.Tensor:
         """Return the latents (n, C, h, w) of n examples of one shape."""
@@ -107,8 +113,7 @@ def draw(prepared: Prepared, settings: TrainSettings, batch_number: int, objecti
     All that is random comes from (seed, position in the run), never from a generator's carried state: a resumed run
     sees what the uninterrupted one saw.
     """
-    slots = slots_of([tuple(each.shape) for each in prepared.latents], [each.repeats for each in prepared.examples])
-    indices = batch_of(slots, settings.batch, batch_number, settings.seed)
+    indices = batch_of(prepared.slots, settings.batch, batch_number, settings.seed)
     times, noise, offsets, captions = [], [], [], []
     for position, index in enumerate(indices, start=batch_number * settings.batch):
         generator = seeded_generator(settings.seed, "example", position)
