@@ -115,21 +115,26 @@ class TrainLoraConfig(StageConfig):
         return self
 
 
-class EvaluateLoraConfig(StageConfig):
-    """The pictures that show what one LoRA does."""
+class SamplingConfig(StageConfig):
+    """How pictures are drawn, all but what they show."""
 
-    prompts: tuple[str, ...] = Field(min_length=1, description="`{trigger}` stands for the LoRA's trigger")
     seeds: Seeds = Field(default=(1, 2, 3), description="one picture each; a number n stands for 1 to n")
-    weight: float = Field(default=1.0, ge=0, le=2)
     steps: int = Field(default=25, ge=1)
     guidance: float = Field(default=7.0, ge=0)
     size: int = Field(default=512, ge=64, multiple_of=8, description="pixels")
     batch: int = Field(default=4, ge=1, le=256, description="pictures at once; memory grows with it")
     precision: Precision = "float32"
+
+
+class EvaluateLoraConfig(SamplingConfig):
+    """The pictures that show what one LoRA does."""
+
+    prompts: tuple[str, ...] = Field(min_length=1, description="`{trigger}` stands for the LoRA's trigger")
+    weight: float = Field(default=1.0, ge=0, le=2)
     judge: str | None = Field(default=None, description="a judge of models/metrics/judges; null: nothing is judged")
 
 
-class ComposeLorasConfig(StageConfig):
+class ComposeLorasConfig(SamplingConfig):
     """The composition test: all LoRAs stacked, each alone, all but one, none; and every two, if asked for."""
 
     weights: dict[LoraType, float] = Field(
@@ -140,11 +145,6 @@ class ComposeLorasConfig(StageConfig):
     suffix: str = Field(default="", description="words behind the triggers, such as framing and view")
     negative_prompt: str = ""
     seeds: Seeds = Field(default=(1, 2, 3, 4), description="one picture each; a number n stands for 1 to n")
-    steps: int = Field(default=25, ge=1)
-    guidance: float = Field(default=7.0, ge=0)
-    size: int = Field(default=512, ge=64, multiple_of=8, description="pixels")
-    batch: int = Field(default=4, ge=1, le=256, description="pictures at once; memory grows with it")
-    precision: Precision = "float32"
     judge: str | None = Field(default=None, description="a judge of models/metrics/judges; null: nothing is judged")
     pairs: bool = Field(default=False, description="every two LoRAs are drawn as well, both at full strength")
 
@@ -198,17 +198,11 @@ class SuitePrompt(Config):
     text: str = Field(min_length=1)
 
 
-class DrawSuiteConfig(StageConfig):
+class DrawSuiteConfig(SamplingConfig):
     """The pictures of the evaluation suite: each prompt and seed without the LoRA, and at each strength."""
 
     prompts: tuple[SuitePrompt, ...] = Field(min_length=1)
     strengths: tuple[Annotated[float, Field(gt=0, le=2)], ...] = Field(min_length=1)
-    seeds: Seeds = Field(default=(1, 2, 3), description="one picture each; a number n stands for 1 to n")
-    steps: int = Field(default=25, ge=1)
-    guidance: float = Field(default=7.0, ge=0)
-    size: int = Field(default=512, ge=64, multiple_of=8, description="pixels")
-    batch: int = Field(default=4, ge=1, le=256, description="pictures at once; memory grows with it")
-    precision: Precision = "float32"
 
     @property
     def pictures(self) -> int:

@@ -103,11 +103,7 @@ def draw_config(plan: LoraPlan, thoroughness: str) -> DrawSuiteConfig:
         prompts=suite_prompts(plan.caption, much.categories),
         strengths=much.strengths,
         seeds=much.seeds,
-        steps=sampling.steps,
-        guidance=sampling.guidance,
-        size=sampling.size,
-        batch=sampling.batch,
-        precision=sampling.precision,
+        **sampling.model_dump(include={"steps", "guidance", "size", "batch", "precision"}),
     )
 
 

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 
 from data_contracts.dataset import Dataset
-from data_contracts.generation import GenerateRequest, NamedLora, Precision, Variant, picture_name
+from data_contracts.generation import GenerateRequest, NamedLora, Variant, picture_name
+from data_contracts.lora_stages import SamplingConfig
 from data_contracts.results import Finding, LoraFile
 from models.metrics.judges import JUDGES, Judge
 from models.pictures import Picture, keep_bytes
@@ -16,40 +16,6 @@ from tasks.job import Event, run_job
 from tasks.progress import report_progress
 
 Findings = tuple[Finding, ...]
-
-
-class SamplingConfig(Protocol):
-    """What evaluation and composition say of sampling."""
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """One picture each."""
-        ...
-
-    @property
-    def steps(self) -> int:
-        """Denoising steps."""
-        ...
-
-    @property
-    def guidance(self) -> float:
-        """Classifier-free guidance."""
-        ...
-
-    @property
-    def size(self) -> int:
-        """Pixels."""
-        ...
-
-    @property
-    def batch(self) -> int:
-        """Pictures at once."""
-        ...
-
-    @property
-    def precision(self) -> Precision:
-        """Of the base model."""
-        ...
 
 
 def generate(  # noqa: PLR0913, PLR0917

@@ -231,6 +231,17 @@ def to_levels(values: torch.Tensor) -> list[NDArray[np.uint8]]:
     return list(levels)
 
 
+def pipeline_arguments(seeds: Sequence[int], drawing: Drawing) -> dict[str, Any]:
+    """Return what all of diffusers' pipelines are told alike: to draw latents, each from the noise of its own seed."""
+    return {
+        "num_inference_steps": drawing.steps,
+        "height": drawing.size,
+        "width": drawing.size,
+        "generator": own_generators(seeds),
+        "output_type": "latent",
+    }
+
+
 def own_generators(seeds: Sequence[int]) -> list[torch.Generator]:
     """Return a generator on the CPU for each picture.
 

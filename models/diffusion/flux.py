@@ -22,7 +22,7 @@ from models.diffusion.families import (
     View,
     device_called,
     frozen,
-    own_generators,
+    pipeline_arguments,
     quiet,
     to_levels,
 )
@@ -117,12 +117,8 @@ class Flux(FlowTransformer):
             tokens = self._pipeline()(
                 prompt_embeds=told[_STATES],
                 pooled_prompt_embeds=told[_POOLED],
-                num_inference_steps=drawing.steps,
                 guidance_scale=drawing.guidance,
-                height=drawing.size,
-                width=drawing.size,
-                generator=own_generators(seeds),
-                output_type="latent",
+                **pipeline_arguments(seeds, drawing),
             ).images
             side = 2 * (drawing.size // self.multiple)
             latents = unpack(tokens.float(), side, side)

@@ -27,7 +27,7 @@ from models.diffusion.families import (
     View,
     device_called,
     frozen,
-    own_generators,
+    pipeline_arguments,
     quiet,
     stack_conditioning,
     to_levels,
@@ -113,12 +113,8 @@ class QwenImage(FlowTransformer):
                 negative_prompt_embeds=against.get(STATES),
                 negative_prompt_embeds_mask=against.get(MASK),
                 true_cfg_scale=drawing.guidance,
-                num_inference_steps=drawing.steps,
-                height=drawing.size,
-                width=drawing.size,
                 max_sequence_length=MOST_TOKENS,
-                generator=own_generators(seeds),
-                output_type="latent",
+                **pipeline_arguments(seeds, drawing),
             ).images
             side = 2 * (drawing.size // self.multiple)
             return self.decode(unpack(tokens.float(), side, side))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from data_contracts.generation import BlockGroup
 from data_contracts.training import TrainSettings
-from models.diffusion.families import Conditioning, Drawing, View, own_generators, to_levels
+from models.diffusion.families import Conditioning, Drawing, View, pipeline_arguments, to_levels
 from models.diffusion.lora_file import AdapterSize
 from models.diffusion.objective import Objective
 from models.diffusion.unet_layers import unet_layers
@@ -85,12 +85,8 @@ class UNetModel(ABC):
             latents = self.pipeline()(
                 **{argument: towards[name] for argument, name in self.embeds.items()},
                 **{f"negative_{argument}": away[name] for argument, name in self.embeds.items()},
-                num_inference_steps=drawing.steps,
                 guidance_scale=drawing.guidance,
-                height=drawing.size,
-                width=drawing.size,
-                generator=own_generators(seeds),
-                output_type="latent",
+                **pipeline_arguments(seeds, drawing),
             ).images
             values = self.vae.decode(latents.float() / self.vae.config.scaling_factor).sample
         return to_levels(values)  # of (N, 3, H, W) in -1..1
