@@ -7,7 +7,7 @@ from filelock import FileLock
 
 from data_contracts.run_card import PICTURE, RunCard, read_card
 from flows.reports.pages import page_template, write_page
-from flows.reports.run_card import figures_of, outcome_of, words_of, write_card
+from flows.reports.run_card import card_of, outcome_of, write_card
 from tasks.run_record import RunRecord, latest_runs
 
 PAGE = "gallery.html"
@@ -33,18 +33,14 @@ def write_gallery(workspace: Path) -> Path:
 
 def cards_of(workspace: Path) -> list[RunCard]:
     """Return the cards of all runs, the newest first."""
-    return [card_of(workspace, run) for run in latest_runs(workspace)]
+    return [kept_card(workspace, run) for run in latest_runs(workspace)]
 
 
-def card_of(workspace: Path, run: RunRecord) -> RunCard:
+def kept_card(workspace: Path, run: RunRecord) -> RunCard:
     """Return the card that a run left, or make it; that of a run that is going on, or was killed, is not kept."""
     title = f"{run.project}: {', '.join(labels) if (labels := _labels(run)) else 'run'}"
     if run.state == "running":
-        outcome = outcome_of(workspace, run)
-        words, figures = words_of(outcome, run), figures_of(outcome, run)
-        return RunCard(
-            run=run.name, title=title, started_at=run.started_at, state=run.state, words=words, figures=figures
-        )
+        return card_of(outcome_of(workspace, run), run, title)
     return read_card(_folder(workspace, run)) or write_card(workspace, run, title)
 
 
@@ -57,7 +53,7 @@ def _folder(workspace: Path, run: RunRecord) -> Path:
 
 
 def _entry(workspace: Path, run: RunRecord) -> Entry:
-    card, folder = card_of(workspace, run), _folder(workspace, run)
+    card, folder = kept_card(workspace, run), _folder(workspace, run)
     address = f"reports/{run.name}"
     pages = sorted(folder.glob("compared-with-*.html"), reverse=True)
     return Entry(

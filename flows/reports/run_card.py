@@ -41,7 +41,20 @@ def write_card(workspace: Path, run: RunRecord, title: str) -> RunCard:
     """Write `card.json` and `card.jpg` into the run's report folder; return the card."""
     outcome = outcome_of(workspace, run)
     shows, picture = picture_of(outcome)
-    card = RunCard(
+    card = card_of(outcome, run, title, shows)
+    folder = workspace / "reports" / run.name
+    folder.mkdir(parents=True, exist_ok=True)
+    if picture is not None:
+        picture.save(folder / PICTURE, format="JPEG", quality=QUALITY)
+    beside = folder / f"{FILE}.part"
+    beside.write_text(card.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    beside.replace(folder / FILE)
+    return card
+
+
+def card_of(outcome: Outcome, run: RunRecord, title: str, shows: str = "") -> RunCard:
+    """Return a run's card; `shows` is what its picture shows, empty without one."""
+    return RunCard(
         run=run.name,
         title=title,
         started_at=run.started_at,
@@ -51,14 +64,6 @@ def write_card(workspace: Path, run: RunRecord, title: str) -> RunCard:
         figures=figures_of(outcome, run),
         shows=shows,
     )
-    folder = workspace / "reports" / run.name
-    folder.mkdir(parents=True, exist_ok=True)
-    if picture is not None:
-        picture.save(folder / PICTURE, format="JPEG", quality=QUALITY)
-    beside = folder / f"{FILE}.part"
-    beside.write_text(card.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    beside.replace(folder / FILE)
-    return card
 
 
 def picture_of(outcome: Outcome) -> tuple[str, Picture | None]:

@@ -25,6 +25,7 @@ from models.exports.pixels import load_pixels
 from models.trainers.examples import cut, sizes_of
 from models.trainers.kohya_dataset import write_dataset
 from tests.models.export_items import item, mask, picture
+from tests.real_sizes import OPENCLIP_BIG_G, SDXL_UNET
 from tests.tiny_kohya import asked_of_sd_scripts
 
 BETWEEN = (441, 640)
@@ -113,26 +114,14 @@ SIZES = {0: AdapterSize(4, 4.0), 2: AdapterSize(4, 4.0, conv_rank=2, conv_alpha=
 
 def real_networks(family: str) -> dict[str, torch.nn.Module]:
     """Return a family's networks in their real size, without their memory."""
-    large = {"hidden_size": 1280, "intermediate_size": 5120, "num_hidden_layers": 32, "num_attention_heads": 20}
     small = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
     with torch.device("meta"):
         text_encoder = CLIPTextModel(CLIPTextConfig(**small))
         if family == "sd15":
             unet = UNet2DConditionModel(cross_attention_dim=768, attention_head_dim=8)  # the defaults are SD 1.5's
             return {"unet": unet, "text_encoder": text_encoder}
-        unet = UNet2DConditionModel(
-            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-            block_out_channels=(320, 640, 1280),
-            transformer_layers_per_block=(1, 2, 10),
-            attention_head_dim=(5, 10, 20),
-            cross_attention_dim=2048,
-            use_linear_projection=True,
-            addition_embed_type="text_time",
-            addition_time_embed_dim=256,
-            projection_class_embeddings_input_dim=2816,
-        )
-        second = CLIPTextModelWithProjection(CLIPTextConfig(**large))
+        unet = UNet2DConditionModel(**SDXL_UNET)
+        second = CLIPTextModelWithProjection(CLIPTextConfig(**OPENCLIP_BIG_G))
         return {"unet": unet, "text_encoder": text_encoder, "text_encoder_2": second}
 
 

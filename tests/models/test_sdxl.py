@@ -28,6 +28,7 @@ from tests.models.family_runs import (
     train_in,
 )
 from tests.random_sdxl import WIDTHS, make_random_sdxl
+from tests.real_sizes import OPENCLIP_BIG_G, SDXL_UNET
 
 CONV = AdapterSize(2, 1.0, conv_rank=2, conv_alpha=1.0)
 LINEAR = AdapterSize(2, 1.0)
@@ -97,21 +98,8 @@ def test_the_network_is_told_what_part_of_which_picture_it_sees(base: Path):
 @pytest.mark.parametrize(("size", "modules"), [(LINEAR, 722), (CONV, 788)])
 def test_our_layers_are_those_of_kohya_on_the_real_architecture(size: AdapterSize, modules: int):
     with torch.device("meta"):
-        unet = UNet2DConditionModel(
-            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-            block_out_channels=(320, 640, 1280),
-            transformer_layers_per_block=(1, 2, 10),
-            attention_head_dim=(5, 10, 20),
-            cross_attention_dim=2048,
-            use_linear_projection=True,
-            addition_embed_type="text_time",
-            addition_time_embed_dim=256,
-            projection_class_embeddings_input_dim=2816,
-        )
-        encoder = CLIPTextModelWithProjection(
-            CLIPTextConfig(hidden_size=1280, intermediate_size=5120, num_hidden_layers=32, num_attention_heads=20)
-        )
+        unet = UNet2DConditionModel(**SDXL_UNET)
+        encoder = CLIPTextModelWithProjection(CLIPTextConfig(**OPENCLIP_BIG_G))
         add_fresh_adapter(unet, unet_layers(size), "trained", size)
         add_fresh_adapter(encoder, TEXT_ENCODER_LAYERS, "trained", LINEAR)
     found = from_peft(adapter_state(unet, "trained"), size)
