@@ -4,6 +4,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
+from data_contracts.whole_file import whole_file
+
 
 class Counts(BaseModel):
     """How many items came out, and why others did not."""
@@ -34,9 +36,8 @@ class Manifest(BaseModel):
 
     def save(self, folder: Path) -> None:
         """Write `manifest.json`, beside and renamed."""
-        beside = folder / "manifest.json.part"
-        beside.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        beside.replace(folder / "manifest.json")
+        with whole_file(folder / "manifest.json") as beside:
+            beside.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> "Manifest | None":

@@ -7,6 +7,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from data_contracts.whole_file import whole_file
+
 Picture = NDArray[np.uint8]
 
 
@@ -26,9 +28,8 @@ def keep_bytes(folder: Path, data: bytes, ending: str) -> str:
     name = f"{hashlib.sha256(data).hexdigest()[:24]}.{ending}"
     path = folder / name
     if not path.exists():
-        beside = path.with_suffix(".part")
-        beside.write_bytes(data)
-        beside.replace(path)
+        with whole_file(path) as beside:
+            beside.write_bytes(data)
     return name
 
 

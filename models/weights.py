@@ -14,6 +14,8 @@ from typing import Protocol
 
 import platformdirs
 
+from data_contracts.whole_file import whole_file
+
 FOLDER_VARIABLE = "REEL2LORA_WEIGHTS"
 """Names the folder of single weight files; where unset, the user's cache."""
 _LITE = "run `make install`, which installs requirements-lite.txt without dependencies"
@@ -204,16 +206,15 @@ class WebFile:
 
         path = self._target()
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(path.name + ".part")
-        with httpx.stream("GET", self.url, follow_redirects=True) as answer, beside.open("wb") as out:
-            answer.raise_for_status()
-            for block in answer.iter_bytes():
-                out.write(block)
-        if not self._is_it(found := _sha256(beside)):
-            beside.unlink()
-            message = f"{self.url} gave a file of SHA-256 {found[:12]}…, not {self.sha256[:12]}…: it was not kept"
-            raise MissingWeights(message)
-        beside.replace(path)
+        with whole_file(path) as beside:
+            with httpx.stream("GET", self.url, follow_redirects=True) as answer, beside.open("wb") as out:
+                answer.raise_for_status()
+                for block in answer.iter_bytes():
+                    out.write(block)
+            if not self._is_it(found := _sha256(beside)):
+                beside.unlink()
+                message = f"{self.url} gave a file of SHA-256 {found[:12]}…, not {self.sha256[:12]}…: it was not kept"
+                raise MissingWeights(message)
 
     def _is_it(self, digest: str) -> bool:
         """Whether this is the SHA-256 of the pinned file."""

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from data_contracts.dataset import Dataset, R, read_dataset
 from data_contracts.manifest import Manifest
+from data_contracts.whole_file import whole_file
 
 
 class StageUse(BaseModel):
@@ -52,9 +53,8 @@ class RunRecord(BaseModel):
         """Write the record, beside and renamed; return its path."""
         path = workspace / "runs" / f"{self.name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_suffix(".part")
-        beside.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
-        beside.replace(path)
+        with whole_file(path) as beside:
+            beside.write_text(self.model_dump_json(indent=1) + "\n", encoding="utf-8")
         return path
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from data_contracts.dataset import Dataset, canonical_json, read_rows, write_rows
 from data_contracts.records import Record, Rejected
+from data_contracts.whole_file import whole_file
 
 FILE_NAME = re.compile(r"[\w.-]+\.\w+")
 JOURNAL = "journal.jsonl"
@@ -130,6 +131,5 @@ def _link(source: Path, target: Path) -> None:
     except FileNotFoundError:
         raise
     except OSError:
-        beside = target.with_suffix(".part")
-        shutil.copyfile(source, beside)
-        beside.replace(target)
+        with whole_file(target) as beside:
+            shutil.copyfile(source, beside)

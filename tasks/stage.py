@@ -22,6 +22,7 @@ from data_contracts.dataset import Dataset, read_dataset, read_rows, write_rows
 from data_contracts.digest import content_of, digest_of
 from data_contracts.manifest import Counts, Manifest
 from data_contracts.records import Record, Rejected
+from data_contracts.whole_file import whole_file
 from tasks.acceptance import check_result
 from tasks.guard import disk_faults, one_writer
 from tasks.progress import Progress
@@ -183,9 +184,8 @@ class Stage(Generic[P, B]):
 
     def _draw(self, work: Work, result: Dataset[B]) -> None:
         if self.sheet is not None and (picture := self.sheet(result, *work.inputs.values())) is not None:
-            beside = work.folder / "sheet.part"
-            picture.convert("RGB").save(beside, format="JPEG", quality=82)
-            beside.replace(work.folder / "sheet.jpg")
+            with whole_file(work.folder / "sheet.jpg") as beside:
+                picture.convert("RGB").save(beside, format="JPEG", quality=82)
 
     def _manifest(self, work: Work, result: Dataset[B], refused: list[Rejected], shards: int) -> Manifest:
         reasons = [row.reason for row in refused]

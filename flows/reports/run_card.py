@@ -10,6 +10,7 @@ from data_contracts.faults import StaleRows
 from data_contracts.manifest import Manifest
 from data_contracts.results import Evaluation, LoraFile, StackPicture, SuitePicture
 from data_contracts.run_card import FILE, PICTURE, RunCard
+from data_contracts.whole_file import whole_file
 from flows.reports.composition import Stacked, stacked_of
 from flows.reports.pages import duration
 from flows.reports.report import Found, Variant, found_by_lora, title_of, variants_of
@@ -46,9 +47,8 @@ def write_card(workspace: Path, run: RunRecord, title: str) -> RunCard:
     folder.mkdir(parents=True, exist_ok=True)
     if picture is not None:
         picture.save(folder / PICTURE, format="JPEG", quality=QUALITY)
-    beside = folder / f"{FILE}.part"
-    beside.write_text(card.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    beside.replace(folder / FILE)
+    with whole_file(folder / FILE) as beside:
+        beside.write_text(card.model_dump_json(indent=1) + "\n", encoding="utf-8")
     return card
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from data_contracts.training import TrainSettings
+from data_contracts.whole_file import whole_file
 from flows.tuning.space import changes_to
 from flows.tuning.study import ENDED_BY, PRESET, RESULT, STEP, Search, preset_of, trained, validation_of
 from models.sheets.search import Course, search_sheet
@@ -91,9 +92,8 @@ def write_values(asked: Search, settings: TrainSettings, why: str) -> Path:
     path = asked.folder.with_suffix(".yaml")
     data = asked.examples.content_digest[:12]
     head = f"# By `reel2lora tune`, for the data set {data} and its preset: {why}.\n"
-    beside = path.with_suffix(".part")
-    beside.write_text(head + yaml.safe_dump(values_of(asked, settings), sort_keys=False), encoding="utf-8")
-    beside.replace(path)
+    with whole_file(path) as beside:
+        beside.write_text(head + yaml.safe_dump(values_of(asked, settings), sort_keys=False), encoding="utf-8")
     return path
 
 

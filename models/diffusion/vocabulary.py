@@ -8,7 +8,7 @@ from transformers import CLIPTextConfig, CLIPTokenizer
 
 from models.weights import PackagedFile
 
-_VOCABULARY = PackagedFile("open-clip-torch", "open_clip/bpe_simple_vocab_16e6.txt.gz", "MIT", 1.4)
+VOCABULARY = PackagedFile("open-clip-torch", "open_clip/bpe_simple_vocab_16e6.txt.gz", "MIT", 1.4)
 _MERGES = slice(1, 48895)  # the rest of the file was never part of CLIP's vocabulary
 _START, _END = "<|startoftext|>", "<|endoftext|>"
 _WORD_END = "</w>"
@@ -51,7 +51,7 @@ def text_config(tokenizer: CLIPTokenizer, width: int, layers: int, heads: int) -
 
 
 def _clip_merges() -> list[Pair]:
-    lines = gzip.decompress(_VOCABULARY.path().read_bytes()).decode("utf-8").split("\n")
+    lines = gzip.decompress(VOCABULARY.path().read_bytes()).decode("utf-8").split("\n")
     return [(left, right) for left, right in (line.split() for line in lines[_MERGES])]
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from data_contracts.whole_file import whole_file
 from models.embed import Embeddings
 from models.embed.bounds import NOISE, Labels
 from models.embed.linkage import group_means
@@ -134,9 +135,8 @@ def unnamed(clustered: Clustered, named: frozenset[str], pictures: Sequence[str]
 
 def write_suggestions(folder: Path, suggestions: Sequence[Suggestion]) -> None:
     """Write `suggestions.json`, beside and renamed."""
-    beside = folder / f"{FILE}.part"
-    beside.write_text(json.dumps([asdict(each) for each in suggestions], indent=1) + "\n", encoding="utf-8")
-    beside.replace(folder / FILE)
+    with whole_file(folder / FILE) as beside:
+        beside.write_text(json.dumps([asdict(each) for each in suggestions], indent=1) + "\n", encoding="utf-8")
 
 
 def read_suggestions(path: Path) -> list[Suggestion]:

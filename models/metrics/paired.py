@@ -44,12 +44,11 @@ def sign_flip_chance(differences: NDArray[np.float64]) -> float:
 
 def holm(chances: Sequence[float]) -> tuple[float, ...]:
     """Return the chances corrected for their number, in the order given: at most `LEVEL` is a difference."""
-    ranked = sorted(range(len(chances)), key=lambda place: chances[place])
-    corrected = [0.0] * len(chances)
-    for before, (rank, place) in zip([None, *ranked], enumerate(ranked), strict=False):
-        least = 0.0 if before is None else corrected[before]
-        corrected[place] = min(1.0, max(least, (len(chances) - rank) * chances[place]))
-    return tuple(corrected)
+    order = np.argsort(chances, kind="stable")
+    scaled = np.asarray(chances)[order] * np.arange(len(chances), 0, -1)
+    corrected = np.empty(len(chances))
+    corrected[order] = np.minimum(np.maximum.accumulate(scaled), 1)
+    return tuple(corrected.tolist())
 
 
 def fewest_units(comparisons: int) -> int:
