@@ -2,7 +2,17 @@
 
 import torch
 
+_BFLOAT16 = ("amx_bf16", "avx512_bf16")
+
 
 def gpu_or_cpu() -> torch.device:
     """Return the GPU where there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def is_quick_in_bfloat16(device: torch.device) -> bool:
+    """Return whether `device` computes in bfloat16 by itself.
+
+    A CPU without such instructions emulates them: one step of the `lite` base model's U-Net took 23 s instead of 2.
+    """
+    return device.type != "cpu" or any(torch.cpu.get_capabilities().get(each, False) for each in _BFLOAT16)

@@ -1,4 +1,4 @@
-"""Whether a project's base model can be trained, by the trainers it names, in this machine's memory."""
+"""Whether a project's base model can be trained, by the trainers it names, in this machine's memory and time."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,6 +60,22 @@ def memory_faults(needs: Mapping[str, Need], here: Machine) -> list[Fault]:
             faults += _lacking(name, f"memory of {here.gpu}", need.device, (here.vram, here.vram_free))
         faults += _lacking(name, "RAM", need.host, (here.host, here.host_free))
     return faults
+
+
+def speed_faults(project: Project, loras: list[str], here: Machine) -> list[Fault]:
+    """Return a warning for each training that this machine would emulate the arithmetic of."""
+    slow = [] if here.bfloat16 else [name for name in loras if name in project.loras]
+    return [
+        Fault(
+            place=f"loras.{name}.train",
+            rule="precision",
+            value=f"this CPU has no instructions for {precision}: it takes ten times as long as float32",
+            remedy="set precision: float32 in its `train:`, or train on a GPU",
+            severity="warning",
+        )
+        for name in slow
+        if (precision := project.loras[name].train.settings.precision) != "float32"
+    ]
 
 
 def _lacking(name: str, what: str, needed: float, there: tuple[float, float]) -> list[Fault]:

@@ -11,7 +11,7 @@ from data_contracts.faults import InputFault
 from data_contracts.project import Project
 from data_contracts.stages import FilmSource
 from flows.base_model import base_model
-from flows.checks.memory_faults import base_faults, memory_faults, trainer_faults, training_needs
+from flows.checks.memory_faults import base_faults, memory_faults, speed_faults, trainer_faults, training_needs
 from flows.checks.project_lint import word_faults
 from flows.commands.decisions import collect_decisions
 from models.diffusion.memory import Machine, Need, machine
@@ -74,7 +74,7 @@ def look_ahead(project: Project, loras: list[str]) -> Findings:
     trainings = training_needs(project, base, loras, here)
     faults = [fault_of(line) for line in lines]
     faults += base_faults(base) or trainer_faults(project, base, loras)
-    faults += [*word_faults(project, base, loras), *memory_faults(trainings, here)]
+    faults += [*word_faults(project, base, loras), *memory_faults(trainings, here), *speed_faults(project, loras, here)]
     return Findings(faults, trainings, here, disk)
 
 

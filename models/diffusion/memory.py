@@ -100,23 +100,29 @@ class Need:
 
 @dataclass(frozen=True)
 class Machine:
-    """The memory of this machine, in GB (1e9 bytes); `gpu` is empty where torch sees none."""
+    """The memory of this machine, in GB (1e9 bytes); `gpu` is empty where torch sees none.
+
+    bfloat16: what trains here computes in it by itself; else it is emulated, many times slower than float32.
+    """
 
     host: float
     host_free: float
     gpu: str = ""
     vram: float = 0.0
     vram_free: float = 0.0
+    bfloat16: bool = True
 
 
 def machine() -> Machine:
     """Return what is here: the first GPU that torch sees, as the trainer takes it."""
     import torch  # noqa: PLC0415
 
+    from models.device import is_quick_in_bfloat16  # noqa: PLC0415
+
     ram = psutil.virtual_memory()
     host, free = ram.total / GIGA, ram.available / GIGA
     if not torch.cuda.is_available():
-        return Machine(host, free)
+        return Machine(host, free, bfloat16=is_quick_in_bfloat16(torch.device("cpu")))
     vram_free, vram = torch.cuda.mem_get_info()
     return Machine(host, free, torch.cuda.get_device_name(), vram / GIGA, vram_free / GIGA)
 

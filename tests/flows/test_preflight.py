@@ -16,7 +16,7 @@ from data_contracts.project_file import load_project
 from flows.base_model import base_model
 from flows.checks.assembled import assembled_faults, assembled_folder
 from flows.checks.fault_table import fault_table
-from flows.checks.memory_faults import base_faults, memory_faults, trainer_faults
+from flows.checks.memory_faults import base_faults, memory_faults, speed_faults, trainer_faults
 from flows.checks.preflight import preflight
 from flows.checks.project_lint import word_faults
 from flows.main import app
@@ -296,3 +296,13 @@ def test_data_sets_that_are_assembled_already_are_checked(project, allowed):
     other = load_project(CONFIG, {**project, "loras.luca.trigger": "xyz"})
     assert assembled_folder(other, "luca") is None
     assert assembled_folder(other, "running") == folders["running"]
+
+
+@pytest.mark.parametrize(
+    ("precision", "bfloat16", "warned"),
+    [("bfloat16", False, True), ("bfloat16", True, False), ("float32", False, False)],
+)
+def test_arithmetic_that_this_machine_would_emulate(project, precision, bfloat16, warned):
+    loaded = load_project(CONFIG, {**project, "loras.luca.train.precision": precision})
+    faults = speed_faults(loaded, list(loaded.loras), Machine(16, 12, bfloat16=bfloat16))
+    assert [(fault.place, fault.severity) for fault in faults] == [("loras.luca.train", "warning")] * warned

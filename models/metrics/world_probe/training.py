@@ -11,6 +11,7 @@ from rich.progress import track
 from torch import nn
 from torch.nn import functional
 
+from models.device import is_quick_in_bfloat16
 from models.metrics.world_probe.examples import UNKNOWN, Examples
 from models.metrics.world_probe.network import CLASSES, ProbeNetwork
 from models.seeds import seeded_generator
@@ -56,7 +57,7 @@ def train_probe(examples: Examples, course: Course) -> ProbeNetwork:
             chosen = order[batch * course.batch : (batch + 1) * course.batch]
             generator = seeded_generator(course.seed, "example", step)
             pictures, labels, heads = disturb(examples.of(chosen), generator)
-            with torch.autocast(pictures.device.type, torch.bfloat16):
+            with torch.autocast(pictures.device.type, torch.bfloat16, enabled=is_quick_in_bfloat16(pictures.device)):
                 logits, found = network(pictures, misplace(heads, generator))
             loss = probe_loss(logits, labels) + HEAD_WEIGHT * head_loss(found, heads)
             optimizer.zero_grad(set_to_none=True)
