@@ -43,7 +43,11 @@ class CaptionConfig(StageConfig):
         default=(), description="words that no caption may hold, besides those that its type is denied"
     )
     max_tokens: int = Field(
-        default=77, ge=8, le=225, description="tokens with both ends, 77 or, for SDXL, 225; longer texts are cut"
+        default=77,
+        ge=8,
+        le=1024,
+        description="tokens, ends included; longer texts lose their last clauses. Stable Diffusion reads 77, FLUX 512, "
+        "Qwen-Image 1024",
     )
 
     @field_validator("server")

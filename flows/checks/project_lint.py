@@ -8,13 +8,16 @@ from data_contracts.check_faults import Fault, Severity
 from data_contracts.faults import InputFault
 from data_contracts.lora_stages import CaptionConfig
 from data_contracts.project import Project
+from data_contracts.records import BaseFamily
 from models.caption.denied import holds, words_of
 from models.caption.lint import REMEDIES, clauses_of, objection_to, other_names, rules_of
 from models.caption.tokens import Tokenizer, count_tokens, load_tokenizer
-from models.diffusion import tokenizer_folder
+from models.diffusion import WINDOWS, family_of, tokenizer_folder
 
 COMMON_RANK = 8000
 """CLIP's vocabulary is in order of frequency: "boy" is 1876, "rose" 3568, "luca" 21053, "elsa" 22050."""
+CLIP_FAMILIES: frozenset[BaseFamily] = frozenset({"sd15", "sdxl", "flux"})
+"""The families with a CLIP text encoder."""
 _ENDS = 2
 
 
@@ -33,7 +36,13 @@ def word_faults(project: Project, base: Path, loras: list[str]) -> list[Fault]:
         tokenizer = load_tokenizer(folder)
     except (OSError, ValueError, TypeError, KeyError) as error:
         return [*faults, _fault("base", "no_tokenizer", f"its tokenizer cannot be read ({_first_line(error)})")]
-    return [*faults, *(fault for name, plan in plans.items() for fault in _token_faults(name, plan, tokenizer))]
+    family = family_of(base)
+    for name, plan in plans.items():
+        faults += _window_faults(name, plan, family)
+        faults += _length_faults(name, plan, tokenizer)
+        if family in CLIP_FAMILIES:
+            faults += _trigger_faults(name, plan, load_tokenizer(folder.with_name("tokenizer")))
+    return faults
 
 
 def _shared_triggers(project: Project) -> Iterator[Fault]:
@@ -75,8 +84,15 @@ def _description_faults(project: Project, name: str, plan: CaptionConfig) -> Ite
             yield _fault(place, "description_left_out", value)
 
 
-def _token_faults(name: str, plan: CaptionConfig, tokenizer: Tokenizer) -> Iterator[Fault]:
-    """Yield triggers that the base model knows as common words, and beginnings that leave captions no room."""
+def _window_faults(name: str, plan: CaptionConfig, family: BaseFamily) -> Iterator[Fault]:
+    """Yield captions that may be longer than what the base model reads of them."""
+    if plan.max_tokens > (read := WINDOWS[family].tokens):
+        value = f"{plan.max_tokens}, but {family} reads {read}: what comes after would be lost"
+        yield _fault(f"loras.{name}.caption.max_tokens", "long_captions", value, f"set max_tokens: {read} or less")
+
+
+def _trigger_faults(name: str, plan: CaptionConfig, tokenizer: Tokenizer) -> Iterator[Fault]:
+    """Yield triggers that CLIP, and so the base model, knows as common words."""
     words = words_of(plan.trigger)
     tokens = {word: tokenizer(word)["input_ids"][1:-1] for word in words}
     known = [word for word, ids in tokens.items() if len(ids) == 1 and ids[0] < COMMON_RANK]
@@ -84,6 +100,10 @@ def _token_faults(name: str, plan: CaptionConfig, tokenizer: Tokenizer) -> Itera
         yield _fault(
             f"loras.{name}.trigger", "common_trigger", f"the base model knows {plan.trigger!r} as a common word"
         )
+
+
+def _length_faults(name: str, plan: CaptionConfig, tokenizer: Tokenizer) -> Iterator[Fault]:
+    """Yield beginnings that leave captions no room."""
     head = ", ".join(filter(None, (plan.trigger, plan.prefix)))
     if (count := count_tokens(tokenizer, head)) > plan.max_tokens / _ENDS:
         severity: Severity = "error" if count > plan.max_tokens else "warning"

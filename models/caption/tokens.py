@@ -8,7 +8,7 @@ from data_contracts.faults import InputFault
 
 
 class Tokenizer(Protocol):
-    """The part of a CLIP tokenizer that counting needs."""
+    """The part of a base model's tokenizer that counting needs."""
 
     def __call__(self, text: str) -> dict[str, list[int]]:
         """Return `input_ids`, both ends included."""
@@ -17,7 +17,7 @@ class Tokenizer(Protocol):
 
 @lru_cache(maxsize=2)
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """Load the CLIP tokenizer of a base model's `tokenizer` folder.
+    """Load the tokenizer in a folder of a base model: CLIP's, FLUX's T5, Qwen's.
 
     Raises:
         InputFault: there is none; transformers would make one without words.
@@ -25,13 +25,13 @@ def load_tokenizer(folder: Path) -> Tokenizer:
     if not any((folder / name).is_file() for name in ("tokenizer.json", "vocab.json")):
         message = f"{folder.name!r} holds no tokenizer.json or vocab.json: give the tokenizer/ of a diffusers folder"
         raise InputFault(message)
-    from transformers import CLIPTokenizer  # noqa: PLC0415
+    from transformers import AutoTokenizer  # noqa: PLC0415
 
-    return cast("Tokenizer", CLIPTokenizer.from_pretrained(folder, local_files_only=True))
+    return cast("Tokenizer", AutoTokenizer.from_pretrained(folder, local_files_only=True))
 
 
 def count_tokens(tokenizer: Tokenizer, text: str) -> int:
-    """Return the number of tokens of a text, both ends included."""
+    """Return the number of tokens of a text, its ends included."""
     return len(tokenizer(text)["input_ids"])
 
 

@@ -1,6 +1,8 @@
 """Diffusion models: one module a family, and what all need: LoRA files, stacks of them, the loss, and generation."""
 
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,6 +66,23 @@ PIPELINES: dict[str, BaseFamily] = {
 """The family of a diffusers folder, by the `_class_name` in its model_index.json."""
 
 
+@dataclass(frozen=True)
+class Window:
+    """How many tokens of a prompt a family reads, ends included, and the folder of the tokenizer that makes them."""
+
+    tokens: int
+    tokenizer: str = "tokenizer"
+
+
+WINDOWS: Mapping[BaseFamily, Window] = {
+    "sd15": Window(77),
+    "sdxl": Window(77),
+    "flux": Window(512, "tokenizer_2"),
+    "qwen_image": Window(1024),
+    "qwen_image_edit": Window(1024),
+}
+
+
 def family_of(base: Path) -> BaseFamily:
     """Return the family of the base model in the diffusers folder, or the single checkpoint, `base`.
 
@@ -90,9 +109,10 @@ def tokenizer_folder(base: Path) -> Path:
     """Return the folder of the tokenizer by which prompts to `base` are counted; no one has looked into it yet.
 
     Raises:
-        InputFault: `base` is a checkpoint of no known family, or one whose configuration is not in the hub's cache.
+        InputFault: `base` is of no known family, or a checkpoint whose configuration is not in the hub's cache.
     """
-    return (configuration_folder(base) if base.is_file() else base) / "tokenizer"
+    folder = configuration_folder(base) if base.is_file() else base
+    return folder / WINDOWS[family_of(base)].tokenizer
 
 
 def load_base(base: Path, precision: Precision = "float32", device: str | None = None) -> "DiffusionModel":

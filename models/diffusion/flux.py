@@ -15,6 +15,7 @@ from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5Tokeniz
 
 from data_contracts.faults import InputFault
 from data_contracts.generation import Precision
+from models.diffusion import WINDOWS
 from models.diffusion.families import (
     FROM_DISK,
     Conditioning,
@@ -33,7 +34,7 @@ from models.diffusion.patches import pack, unpack
 from models.diffusion.precision import PRECISIONS
 from models.diffusion.unet_model import ENCODE_BATCH, encode
 
-MOST_TOKENS = 512
+MOST_TOKENS = WINDOWS["flux"].tokens
 TRAINING_GUIDANCE = 1.0
 """What the network, distilled from one with classifier-free guidance, is told in training: draw as you are."""
 _STATES, _POOLED = "states", "pooled"

@@ -20,6 +20,7 @@ from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 
 from data_contracts.faults import InputFault
 from data_contracts.generation import Precision
+from models.diffusion import WINDOWS
 from models.diffusion.families import (
     FROM_DISK,
     Conditioning,
@@ -38,7 +39,7 @@ from models.diffusion.patches import pack, unpack
 from models.diffusion.precision import PRECISIONS
 from models.diffusion.qwen_keys import QWEN_KEYS
 
-MOST_TOKENS = 1024
+MOST_TOKENS = WINDOWS["qwen_image"].tokens
 QUESTION = (
     "<|im_start|>system\nDescribe the image by detailing the color, shape, size, texture, quantity, text, spatial "
     "relationships of the objects and background:<|im_end|>\n<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"

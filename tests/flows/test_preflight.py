@@ -306,3 +306,9 @@ def test_arithmetic_that_this_machine_would_emulate(project, precision, bfloat16
     loaded = load_project(CONFIG, {**project, "loras.luca.train.precision": precision})
     faults = speed_faults(loaded, list(loaded.loras), Machine(16, 12, bfloat16=bfloat16))
     assert [(fault.place, fault.severity) for fault in faults] == [("loras.luca.train", "warning")] * warned
+
+
+def test_captions_longer_than_the_base_reads():
+    (fault,) = words(loras__luca__caption__max_tokens="512")["error long_captions"]
+    assert "sd15 reads 77" in fault
+    assert "loras.luca.caption.max_tokens" in fault

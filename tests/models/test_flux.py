@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 
 from data_contracts.faults import InputFault
 from data_contracts.training import TrainSettings
-from models.diffusion import flux, load_base
+from models.caption.tokens import count_tokens, load_tokenizer
+from models.diffusion import flux, load_base, tokenizer_folder
 from models.diffusion.families import Drawing
 from models.diffusion.flow import FlowMatching, scheduler_shift, shifted
 from models.diffusion.flow_transformer import ATTENTION_LAYERS
@@ -324,3 +325,10 @@ def test_latents_are_packed_as_diffusers_packs_them_and_back(channels: int, rows
     assert tokens.shape == (2, rows * columns, 4 * channels)
     assert torch.equal(tokens, FluxPipeline._pack_latents(latents, 2, channels, 2 * rows, 2 * columns))
     assert torch.equal(unpack(tokens, 2 * rows, 2 * columns), latents)
+
+
+def test_captions_are_counted_as_t5_reads_them(base: Path):
+    first, second = load_base(base, device="cpu").tokenizers
+    prompt = "luca, on a beach"
+    assert count_tokens(load_tokenizer(tokenizer_folder(base)), prompt) == len(second(prompt).input_ids)
+    assert len(second(prompt).input_ids) != len(first(prompt).input_ids)

@@ -9,7 +9,8 @@ from diffusers import QwenImagePipeline, QwenImageTransformer2DModel
 from safetensors.torch import load_file
 
 from data_contracts.faults import InputFault
-from models.diffusion import load_base, qwen_image
+from models.caption.tokens import load_tokenizer
+from models.diffusion import load_base, qwen_image, tokenizer_folder
 from models.diffusion.families import Drawing
 from models.diffusion.flow_transformer import ATTENTION_LAYERS
 from models.diffusion.lora_file import AdapterSize, LoraModule, from_peft, load_kohya, save_kohya
@@ -151,3 +152,9 @@ def test_our_layers_on_the_real_architecture():
     assert list(from_dotted(to_dotted(found))) == list(found)
     with pytest.raises(ValueError, match="in no block"):
         to_dotted({"img_in": LoraModule(torch.ones(1), torch.ones(1), 1.0)})
+
+
+def test_captions_are_counted_as_the_text_encoder_reads_them(base: Path):
+    prompt = "luca, on a beach"
+    counted = load_tokenizer(tokenizer_folder(base))(prompt)["input_ids"]
+    assert counted == load_base(base, device="cpu").tokenizer(prompt).input_ids
