@@ -14,6 +14,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from data_contracts.digest import digest_of
+from models.device import is_quick_in_bfloat16
 from models.trainers.checkpoint import LossLog, State, load_checkpoint, save_checkpoint
 
 BETAS = (0.9, 0.99)
@@ -125,8 +126,8 @@ class Run:
 
 
 def autocast(device: torch.device) -> torch.autocast:
-    """Return the half precision in which the recipe's networks compute; their weights stay float32."""
-    return torch.autocast(device.type, torch.bfloat16)
+    """Return the precision in which the recipe's networks compute, bfloat16 where it is quick; weights stay float32."""
+    return torch.autocast(device.type, torch.bfloat16, enabled=is_quick_in_bfloat16(device))
 
 
 def _bars() -> Progress:
