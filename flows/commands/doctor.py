@@ -12,8 +12,11 @@ from rich.table import Table
 from data_contracts.faults import InputFault, StageFault
 from data_contracts.project import Project
 from data_contracts.project_file import load_project
+from flows.base_model import base_model
+from flows.checks.memory_faults import base_faults
 from flows.serving import api_url, is_up
 from models.backends import why_missing
+from models.diffusion.single_file import configuration_of
 from models.trainers import kohya_home
 from models.weights import MissingWeights, Need, fetcher
 from tasks.backends import PLACES, load_backends
@@ -39,8 +42,9 @@ def print_doctor(config: Path, *, everything: bool, fetch: bool) -> None:
         except (MissingWeights, ValueError) as error:
             faults += 1
             table.add_row(key, "[red]missing[/red]", str(error))
-    base = project.base.name if project.base else "lite, comes with reel2lora: 128x128, the sample film's world only"
-    table.add_row("base model", base, "")
+    base, trouble = base_state(project)
+    faults += bool(trouble)
+    table.add_row("base model", f"[red]{base}[/red]" if trouble else base, trouble)
     for package, remedy in CONFLICTS.items():
         if installed(package) and "+cpu" in (installed("torch") or ""):
             faults += 1
@@ -106,6 +110,16 @@ def needs_of(project: Project) -> Iterator[Need]:
     for place in PLACES.values():
         for name in place.named(project):
             yield from place.backends[name].needs
+    if (configuration := configuration_of(base_model(project))) is not None:
+        yield configuration
+
+
+def base_state(project: Project) -> tuple[str, str]:
+    """Return what the project's base model is, and what keeps it from being read, empty where nothing does."""
+    if project.base is None:
+        return "lite, comes with reel2lora: 128x128, the sample film's world only", ""
+    faults = base_faults(project.base)
+    return project.base.name, faults[0].value if faults else ""
 
 
 def installed(package: str) -> str | None:

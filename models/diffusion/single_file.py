@@ -86,6 +86,15 @@ def configuration_folder(file: Path) -> Path:
         raise InputFault(message) from missing
 
 
+def configuration_of(base: Path) -> HubModel | None:
+    """Return what loading `base` needs besides its own files; None for a folder, which holds everything.
+
+    Raises:
+        InputFault: it is a file, but no checkpoint of a known family.
+    """
+    return CONFIGURATIONS[checkpoint_family(base)] if base.is_file() else None
+
+
 def read_checkpoint(pipeline: Any, file: Path, family: BaseFamily, configurations: Path | None = None) -> Any:  # noqa: ANN401
     """Return diffusers' pipeline of the class `pipeline`, float32, with the weights in `file`; nothing is fetched.
 

@@ -21,10 +21,12 @@ from flows.checks.assembled import assembled_faults
 from flows.checks.memory_faults import base_faults
 from flows.checks.preflight import look_ahead
 from flows.commands.decisions import decisions_of, keep
+from flows.commands.doctor import base_state, needs_of
 from flows.commands.inspect_runs import latest_run
 from flows.main import app
 from models.caption.tokens import count_tokens, load_tokenizer
 from models.diffusion import tokenizer_folder
+from models.diffusion.single_file import CONFIGURATIONS
 from tests.models.broken_folders import good_folder
 from tests.models.ldm_checkpoint import write_checkpoint, write_configuration
 from tests.random_base import make_random_base
@@ -132,3 +134,13 @@ def test_a_file_that_is_no_base_model_is_refused(tmp_path):
     pickled.write_bytes(b"")
     (fault,) = base_faults(pickled)
     assert fault.value.startswith("base model 'base.ckpt': give a diffusers folder or a .safetensors file")
+
+
+def test_doctor_fetches_its_configuration(file, allowed, tmp_path, monkeypatch):
+    project = load_project(CONFIG, changes(allowed / "work", file))
+    assert CONFIGURATIONS["sd15"] in list(needs_of(project))
+    assert base_state(project) == ("tiny.safetensors", "")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty"))
+    name, trouble = base_state(project)
+    assert name == "tiny.safetensors"
+    assert "hf download stable-diffusion-v1-5/stable-diffusion-v1-5 model_index.json" in trouble
