@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from data_contracts.faults import InputFault
 from models.diffusion import load_base, qwen_image
-from models.diffusion.families import Drawing
+from models.diffusion.drawing import Drawing
 from models.diffusion.flow_transformer import ATTENTION_LAYERS
 from models.diffusion.lora_file import AdapterSize, LoraModule, from_peft, load_kohya, save_kohya
 from models.diffusion.lora_stack import adapter_state, add_fresh_adapter, add_lora, set_lora_weights
