@@ -8,12 +8,8 @@ from typing import Any
 
 import torch
 
+from models.diffusion.regions import Grid
 from models.pictures import Picture
-
-Grid = tuple[int, int]
-"""Rows and columns of cells: a cell is a latent, or a token where the denoiser reads latents in patches."""
-Window = tuple[slice, slice]
-"""Rows and columns of a grid that are seen."""
 
 
 @dataclass(frozen=True)

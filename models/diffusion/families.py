@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from data_contracts.generation import BlockGroup, Precision
 from data_contracts.training import TrainSettings
 from models.device import gpu_or_cpu
-from models.diffusion.drawing import Drawing, Grid, Window
+from models.diffusion.drawing import Drawing
 from models.diffusion.four_bits import hold_in_four_bits
 from models.diffusion.lora_file import AdapterSize, KeyFormat
 from models.diffusion.objective import Prior
+from models.diffusion.regions import Grid, Window
 from models.pictures import Picture
 
 FROM_DISK: Mapping[str, Any] = {"use_safetensors": True, "local_files_only": True}

@@ -8,10 +8,10 @@ import torch
 from data_contracts.faults import InputFault
 from data_contracts.generation import BlockGroup
 from data_contracts.training import TrainSettings
-from models.diffusion.drawing import Grid, Window
 from models.diffusion.families import Call, Conditioning, View
 from models.diffusion.flow import FlowMatching, flow_objective
 from models.diffusion.lora_file import AdapterSize, KeyFormat
+from models.diffusion.regions import Grid, Window
 
 ATTENTION_LAYERS = r"(single_)?transformer_blocks\.\d+\.attn\.(to_q|to_k|to_v|to_out\.0)"
 """Query, key, value and output of the picture's own tokens: what the field trains by default."""

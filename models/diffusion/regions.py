@@ -17,14 +17,16 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from data_contracts.faults import InputFault
 from data_contracts.regions import Area
-from models.diffusion.drawing import Grid, Window
 from models.pictures import read_grey
 
+Grid = tuple[int, int]
+"""Rows and columns of cells: a cell is a latent, or a token where the denoiser reads latents in patches."""
+Window = tuple[slice, slice]
+"""Rows and columns of a grid that are seen."""
 Weights = NDArray[np.float32]
 """How much of each cell or pixel, (rows, columns), belongs to a region, 0..1."""
 _FINE = 8  # a cell's sides are cut in as many parts to see how much of it a region covers
@@ -36,7 +38,7 @@ class Part:
     """A region of a drawn picture: the window that it sees, and how much of each cell of that is its own, 0..1."""
 
     window: Window
-    weights: torch.Tensor  # (rows, columns) of the window
+    weights: Weights  # (rows, columns) of the window
 
 
 def parts_of(areas: Sequence[Area | None], grid: Grid, feather: float) -> list[Part]:
@@ -62,7 +64,7 @@ def parts_of(areas: Sequence[Area | None], grid: Grid, feather: float) -> list[P
     if bare := float((total <= 0).mean()):
         message = f"{bare:.0%} of the picture are in no region: widen the regions, or add one without an area"
         raise InputFault(message)
-    return [Part(window, torch.from_numpy((each / total)[window])) for window, each in zip(windows, soft, strict=True)]
+    return [Part(window, (each / total)[window]) for window, each in zip(windows, soft, strict=True)]
 
 
 def covered(areas: Sequence[Area | None], grid: Grid) -> list[Weights]:

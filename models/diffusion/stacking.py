@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 
 from data_contracts.faults import InputFault
 from data_contracts.generation import Variant
-from models.diffusion.drawing import Drawing, Grid
+from models.diffusion.drawing import Drawing
 from models.diffusion.families import Call, DiffusionModel
 from models.diffusion.lora_stack import set_lora_weights
-from models.diffusion.regions import Part, parts_of
+from models.diffusion.regions import Grid, Part, parts_of
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ def _answered(model: DiffusionModel, variant: Variant, voices: Sequence[Voice], 
         time = float(torch.as_tensor(call["timestep"]).flatten()[0])
         if time != last_time:  # a step may call twice: with the prompt, and without it
             step, last_time = step + 1, time
-        turn = step // variant.switch_every % len(voices)
+        turn = turn_of(step, variant.switch_every, len(voices))
         asked = voices[turn : turn + 1] if variant.method == "switch" else voices
         return _mean([said(voice, call) for voice in asked], [voice.part for voice in asked], grid)
 
@@ -128,6 +128,11 @@ def _answered(model: DiffusionModel, variant: Variant, voices: Sequence[Voice], 
         yield
     finally:
         del model.denoiser.forward
+
+
+def turn_of(step: int, every: int, count: int) -> int:
+    """Return whose turn a denoising step is, of `count` LoRAs in a fixed order; all are counted from 0. Ibid., 3.1."""
+    return step // every % count
 
 
 def _mean(answers: Sequence[Any], parts: Sequence[Part | None], grid: Grid) -> Any:  # noqa: ANN401  a tuple of one tensor, or diffusers' record of it
@@ -151,6 +156,6 @@ def _joined(answers: Sequence[torch.Tensor], parts: Sequence[Part], grid: Grid) 
     for answer, part in zip(answers, parts, strict=True):
         shape = (count, channels, *part.weights.shape)
         cells = answer.transpose(1, 2).reshape(shape) if in_tokens else answer
-        whole[:, :, *part.window] += part.weights.to(whole.device) * cells
+        whole[:, :, *part.window] += torch.from_numpy(part.weights).to(whole.device) * cells
     joined = whole.flatten(2).transpose(1, 2) if in_tokens else whole
     return joined.to(answers[0].dtype)

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from data_contracts.generation import BlockGroup
 from data_contracts.training import TrainSettings
-from models.diffusion.drawing import Drawing, Grid, Window, pipeline_arguments
+from models.diffusion.drawing import Drawing, pipeline_arguments
 from models.diffusion.families import Call, Conditioning, View, to_levels
 from models.diffusion.lora_file import AdapterSize
 from models.diffusion.objective import Objective
+from models.diffusion.regions import Grid, Window
 from models.diffusion.unet_layers import unet_layers
 
 ENCODE_BATCH = 4

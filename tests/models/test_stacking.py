@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler, UNet2DConditionModel
+from hypothesis import given
+from hypothesis import strategies as st
 from peft.tuners.lora import LoraLayer
 from pydantic import ValidationError
 
@@ -20,7 +22,7 @@ from models.diffusion.generate import generate
 from models.diffusion.lora_file import AdapterSize, LoraModule, LoraWeights, save_kohya
 from models.diffusion.lora_stack import adapter_parameters, add_lora, set_lora_weights
 from models.diffusion.regions import parts_of
-from models.diffusion.stacking import Batch, sample_stacked
+from models.diffusion.stacking import Batch, sample_stacked, turn_of
 from models.pictures import read_rgb
 from tests.models.family_runs import add_random_adapter, save_adapter
 from tests.random_base import make_random_base
@@ -98,6 +100,12 @@ def test_turns_last_as_long_as_they_are_told(family):
     assert not np.array_equal(first, half)
     other_way = drawn(family, dict(reversed(stack.items())), "switch", switch_every=STEPS)
     assert np.array_equal(other_way, drawn(family, {"b": 1.0}))
+
+
+@given(st.integers(1, 200), st.integers(1, 12), st.integers(1, 6))
+def test_turns_are_those_of_the_paper(step: int, every: int, count: int):
+    """Zhong et al., 2024: step t, counted from 1, has LoRA floor(((t - 1) mod k tau) / tau) + 1 of k."""
+    assert turn_of(step - 1, every, count) + 1 == ((step - 1) % (count * every)) // every + 1
 
 
 def by_hand(model, weights: dict[str, float], turns: list[list[str]]) -> np.ndarray:
@@ -189,7 +197,7 @@ def test_regions_follow_the_mean_of_their_predictions(family):
     )
     grid = (8, 8)
     parts = parts_of([region.area for region in variant.regions], grid, 0.1)
-    assert torch.allclose(sum(part.weights for part in parts), torch.ones(grid))
+    assert np.allclose(sum(part.weights for part in parts), 1)
     solver = DPMSolverMultistepScheduler.from_config(family.scheduler.config, use_karras_sigmas=True)
     solver.set_timesteps(STEPS)
     noise = [torch.randn((1, 4, 8, 8), generator=torch.Generator().manual_seed(seed)) for seed in BATCH.seeds]
@@ -205,7 +213,7 @@ def test_regions_follow_the_mean_of_their_predictions(family):
                     family.predict(seen, time, {**family.encode_prompts([prompt] * 2), **views})
                     for prompt in (region.prompt, BATCH.negative_prompt)
                 )
-                guidance += part.weights * (away + GUIDANCE * (told - away))
+                guidance += torch.from_numpy(part.weights) * (away + GUIDANCE * (told - away))
             latents = solver.step(guidance, time, latents).prev_sample
         values = family.vae.decode(latents / family.vae.config.scaling_factor).sample
     drawn_so = np.stack(sample_stacked(family, variant, BATCH, drawing(family)))

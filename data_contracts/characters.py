@@ -1,0 +1,34 @@
+"""What the test of several characters in one picture comes to: whether each stays who he is.
+
+`compose_characters` writes it as `characters.json` beside its rows; a measure that could not be taken is not there.
+"""
+
+from pydantic import Field
+
+from data_contracts.composition import Change
+from data_contracts.config import Config
+from data_contracts.generation import StackingMethod
+
+FILE = "characters.json"
+
+
+class Separation(Config):
+    """How well a way of stacking keeps characters apart, by one measure, on the average over regions and seeds."""
+
+    method: StackingMethod
+    measure: str = Field(description="what says who is in a region, such as `world-probe`")
+    own: float = Field(description="how much a region shows the character that it is of")
+    bleed: float = Field(description="how much a region shows another one, the one that it shows most")
+    apart: float = Field(
+        ge=0, le=1, description="share of the pictures in which every region shows its own character most"
+    )
+    change: Change | None = Field(description="of the bleed, to the summed LoRAs at the same seeds; None for the sum")
+
+
+class Characters(Config):
+    """All numbers of the test."""
+
+    loras: tuple[str, ...]
+    seeds: int = Field(ge=1)
+    separations: tuple[Separation, ...] = ()
+    verdicts: tuple[str, ...] = Field(default=(), description="the same in sentences")

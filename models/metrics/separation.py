@@ -1,0 +1,110 @@
+"""Whether characters that share a picture stay apart: what each one's region shows of him, and of the others."""
+
+from collections.abc import Mapping, Sequence
+from itertools import permutations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from data_contracts.characters import Separation
+from data_contracts.composition import Change
+from data_contracts.generation import StackingMethod
+from data_contracts.results import CharactersPicture
+from models.embed.crop import BACKGROUND
+from models.metrics.interference import LEAST, paired_change, said
+from models.pictures import Picture
+
+DECIMALS = 4
+Values = NDArray[np.float64]
+"""How much each region (rows) shows each character (columns), in the same order."""
+
+
+def region_alone(picture: Picture, cover: NDArray[np.float32]) -> Picture:
+    """Return a region of a picture `(H, W, 3) RGB` uint8 as a square; the picture's edges go on where it is no square.
+
+    cover: what share of each pixel is the region's, `(H, W)`; what is not is plain grey.
+    """
+    rows, columns = (np.nonzero((cover > 0).any(axis=axis))[0] for axis in (1, 0))
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    inside = np.where(cover[box][..., None] >= 0.5, picture[box], np.uint8(BACKGROUND))  # noqa: PLR2004  half of a pixel
+    height, width = inside.shape[:2]
+    down, across = max(0, width - height), max(0, height - width)
+    sides = (down // 2, down - down // 2, across // 2, across - across // 2)
+    return np.asarray(cv2.copyMakeBorder(inside, *sides, cv2.BORDER_REPLICATE), np.uint8)
+
+
+def best_places(values: Values) -> tuple[int, ...]:
+    """Return for each character the region that is taken for his, so that together they are shown most."""
+    count = len(values)
+    return max(permutations(range(count)), key=lambda places: sum(values[place, n] for n, place in enumerate(places)))
+
+
+def separations(rows: Sequence[CharactersPicture]) -> tuple[Separation, ...]:
+    """Return for each way of stacking, by each measure, how well it keeps the characters apart."""
+    found = []
+    for measure in dict.fromkeys(sight.measure for row in rows for sight in row.sights):
+        bleeds: dict[str, dict[int, float]] = {}
+        for method in dict.fromkeys(row.variant for row in rows):
+            by_seed = {row.seed: _values(row, measure) for row in rows if row.variant == method}
+            own = {seed: np.diag(values) for seed, values in by_seed.items()}
+            other = {seed: _others(values) for seed, values in by_seed.items()}
+            bleeds[method] = {seed: float(each.mean()) for seed, each in other.items()}
+            found.append(
+                Separation(
+                    method=_method(method),
+                    measure=measure,
+                    own=round(float(np.mean(list(own.values()))), DECIMALS),
+                    bleed=round(float(np.mean(list(bleeds[method].values()))), DECIMALS),
+                    apart=round(float(np.mean([bool((own[seed] > other[seed]).all()) for seed in own])), DECIMALS),
+                    change=None if method == "linear" else _change(bleeds[method], bleeds.get("linear", {})),
+                )
+            )
+    return tuple(found)
+
+
+def verdicts(found: Sequence[Separation], loras: Sequence[str]) -> tuple[str, ...]:
+    """Return in sentences how well each way keeps the characters apart, and whether it does so better than the sum."""
+    who, lines = " and ".join(loras), []
+    for each in found:
+        words = f"{each.apart:.0%} of the pictures keep {who} apart, by {each.measure}"
+        if each.change is None:
+            verdict = "what others are measured against"
+        elif each.change.is_lower and each.change.mean <= -LEAST:
+            verdict = f"less of each other than where LoRAs are summed: {said(each.change)}"
+        elif each.change.is_higher and each.change.mean >= LEAST:
+            verdict = f"more of each other than where LoRAs are summed: {said(each.change)}"
+        else:
+            verdict = f"chance may be all that tells it from summed LoRAs: {said(each.change)}"
+        lines.append(f"{NAMES[each.method]}: {words}; {verdict}")
+    return tuple(lines)
+
+
+NAMES: Mapping[StackingMethod, str] = {
+    "linear": "summed",
+    "switch": "LoRA Switch",
+    "composite": "LoRA Composite",
+    "regional": "regional prompts",
+}
+
+
+def _method(name: str) -> StackingMethod:
+    return next(method for method in NAMES if method == name)
+
+
+def _values(row: CharactersPicture, measure: str) -> Values:
+    seen = {(sight.region, sight.lora): sight.value for sight in row.sights if sight.measure == measure}
+    names = list(dict.fromkeys(region for region, _ in seen))
+    return np.array([[seen[region, lora] for lora in names] for region in names])
+
+
+def _others(values: Values) -> Values:
+    """Return for each region how much it shows of the character that it shows most, its own left out."""
+    return np.asarray(np.where(np.eye(len(values), dtype=bool), -np.inf, values).max(axis=1))
+
+
+def _change(bleed: Mapping[int, float], summed: Mapping[int, float]) -> Change | None:
+    seeds = sorted(bleed.keys() & summed.keys())
+    if not seeds:
+        return None
+    return paired_change(*(np.array([each[seed] for seed in seeds]) for each in (bleed, summed)))
