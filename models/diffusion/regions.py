@@ -86,13 +86,13 @@ def covered(areas: Sequence[Area | None], grid: Grid) -> list[Weights]:
 def window_of(cover: Weights, grid: Grid) -> Window:
     """Return the smallest window around what is covered that is no smaller than a square of the shorter side."""
     side = min(grid)
-    return _around(cover.any(axis=1), side, grid[0]), _around(cover.any(axis=0), side, grid[1])
+    rows, columns = np.nonzero(cover)
+    return _around(rows, side, grid[0]), _around(columns, side, grid[1])
 
 
-def _around(covers: NDArray[np.bool_], least: int, length: int) -> slice:
-    """Return the cells from the first to the last that is covered, widened evenly to `least` inside `length`."""
-    found = np.nonzero(covers)[0]
-    first, last = int(found[0]), int(found[-1]) + 1
+def _around(places: NDArray[np.intp], least: int, length: int) -> slice:
+    """Return the cells from the first to the last of `places`, widened evenly to `least` inside `length`."""
+    first, last = int(places.min()), int(places.max()) + 1
     missing = max(0, least - (last - first))
     start = min(max(0, first - missing // 2), max(0, length - max(least, last - first)))
     return slice(start, max(last, start + least))
@@ -119,4 +119,4 @@ def _cover(area: Area, grid: Grid) -> Weights:
 
 
 def _named(area: Area) -> str:
-    return area.name if isinstance(area, Path) else str([round(side, 3) for side in area])
+    return area.name if isinstance(area, Path) else f"[{', '.join(f'{side:g}' for side in area)}]"

@@ -9,6 +9,7 @@ import statistics
 import time
 from pathlib import Path
 
+import pytest
 import torch
 
 from data_contracts.generation import Variant
@@ -44,6 +45,7 @@ def cpu_seconds(model: DiffusionModel, variant: Variant, batch: int) -> float:
     return time.process_time() - before
 
 
+@pytest.mark.timeout(7200)
 def test_batches_are_faster(tmp_path):
     torch.set_num_threads(1)
     model, size = load_base(BASE, device="cpu"), AdapterSize(16, 16.0, 8, 8.0)
