@@ -10,19 +10,28 @@ from data_contracts.config import Config
 from data_contracts.generation import StackingMethod
 
 FILE = "characters.json"
+FOUND, LIKENESS = "found by", "likeness"
+"""What a measure's name begins with: how likely a judge finds somebody, 0..1; how like he is to held-out frames."""
 
 
 class Separation(Config):
     """How well a way of stacking keeps characters apart, by one measure, on the average over regions and seeds."""
 
     method: StackingMethod
-    measure: str = Field(description="what says who is in a region, such as `world-probe`")
+    measure: str = Field(description="what says who is in a region, such as `found by world-probe`")
     own: float = Field(description="how much a region shows the character that it is of")
     bleed: float = Field(description="how much a region shows another one, the one that it shows most")
-    apart: float = Field(
-        ge=0, le=1, description="share of the pictures in which every region shows its own character most"
+    apart: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="share of the pictures in which the judge finds every character in his own region; None of a "
+        "likeness, which has no threshold",
     )
-    change: Change | None = Field(description="of the bleed, to the summed LoRAs at the same seeds; None for the sum")
+    change: Change | None = Field(
+        default=None,
+        description="of own less bleed, to the summed LoRAs at the same seeds; None for the sum",
+    )
 
 
 class Characters(Config):

@@ -87,7 +87,7 @@ class Sight(BaseModel):
 
     region: str = Field(description="LoRA of the character that the region is of")
     lora: str = Field(description="LoRA of the character that is looked for")
-    measure: str = Field(description="what says so: a judge's probability, 0..1, or an embedder's cosine, -1..1")
+    measure: str = Field(description="`found by` a judge, a probability, or `likeness` by an embedder, a cosine")
     value: float
 
 

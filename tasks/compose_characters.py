@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data_contracts.characters import FILE, Characters
+from data_contracts.characters import FILE, FOUND, LIKENESS, Characters
 from data_contracts.dataset import Dataset
 from data_contracts.generation import Variant
 from data_contracts.records import Example, Rejected
@@ -157,9 +157,9 @@ def measured(
         asked = judge(judge_name)
         if all(asked.knows(lora.type, lora.subject) for lora in people):
             chances = asked.likelihoods(views, [(lora.type, lora.subject) for lora in people])
-            found[judge_name] = np.array(chances).reshape(shape)
+            found[f"{FOUND} {judge_name}"] = np.array(chances).reshape(shape)
     if looks is not None:
-        found[looks.embedder] = (embedder(looks.embedder).embed(views) @ looks.means.T).reshape(shape)
+        found[f"{LIKENESS} {looks.embedder}"] = (embedder(looks.embedder).embed(views) @ looks.means.T).reshape(shape)
     return [{measure: values[n] for measure, values in found.items()} for n in range(len(views) // len(people))]
 
 
@@ -184,7 +184,7 @@ def findings_of(sights: Sequence[Sight], judge_name: str | None) -> tuple[Findin
     return tuple(
         Finding(lora=sight.lora, probability=sight.value)
         for sight in sights
-        if sight.measure == judge_name and sight.region == sight.lora
+        if sight.measure == f"{FOUND} {judge_name}" and sight.region == sight.lora
     )
 
 
@@ -200,8 +200,10 @@ def write_characters(folder: Path, rows: Sequence[CharactersPicture], names: Seq
     (folder / FILE).write_text(numbers.model_dump_json(indent=1) + "\n", encoding="utf-8")
     lines = [f"# {' and '.join(names)} in one picture", "", *(f"- {line}" for line in numbers.verdicts), ""]
     if found:
-        lines += ["| way of stacking | by | own character | another's | apart |", "|---|---|---|---|---|"]
-        lines += [f"| {e.method} | {e.measure} | {e.own:.2f} | {e.bleed:.2f} | {e.apart:.0%} |" for e in found]
+        lines += ["| way of stacking | measure | own character | another | all found |", "|---|---|---|---|---|"]
+        for each in found:
+            apart = "" if each.apart is None else f"{each.apart:.0%}"
+            lines.append(f"| {each.method} | {each.measure} | {each.own:.2f} | {each.bleed:.2f} | {apart} |")
     else:
         lines += ["Nothing was measured: no judge that knows the characters, and no embedder."]
     (folder / WORDS).write_text("\n".join(lines) + "\n", encoding="utf-8")

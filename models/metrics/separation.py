@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from data_contracts.characters import Separation
+from data_contracts.characters import FOUND, Separation
 from data_contracts.composition import Change
 from data_contracts.generation import StackingMethod
 from data_contracts.results import CharactersPicture
@@ -16,6 +16,8 @@ from models.metrics.interference import LEAST, paired_change, said
 from models.pictures import Picture
 
 DECIMALS = 4
+LIKELY = 0.5
+"""Somebody is found where that is more likely than not."""
 Values = NDArray[np.float64]
 """How much each region (rows) shows each character (columns), in the same order."""
 
@@ -44,20 +46,21 @@ def separations(rows: Sequence[CharactersPicture]) -> tuple[Separation, ...]:
     """Return for each way of stacking, by each measure, how well it keeps the characters apart."""
     found = []
     for measure in dict.fromkeys(sight.measure for row in rows for sight in row.sights):
-        bleeds: dict[str, dict[int, float]] = {}
+        gaps: dict[str, dict[int, float]] = {}
         for method in dict.fromkeys(row.variant for row in rows):
             by_seed = {row.seed: _values(row, measure) for row in rows if row.variant == method}
-            own = {seed: np.diag(values) for seed, values in by_seed.items()}
-            other = {seed: _others(values) for seed, values in by_seed.items()}
-            bleeds[method] = {seed: float(each.mean()) for seed, each in other.items()}
+            own = np.array([np.diag(values) for values in by_seed.values()])  # (seeds, regions)
+            other = np.array([_others(values) for values in by_seed.values()])
+            gaps[method] = dict(zip(by_seed, (own - other).mean(axis=1).tolist(), strict=True))
+            apart = ((own >= LIKELY) & (own > other)).all(axis=1).mean() if measure.startswith(FOUND) else None
             found.append(
                 Separation(
                     method=_method(method),
                     measure=measure,
-                    own=round(float(np.mean(list(own.values()))), DECIMALS),
-                    bleed=round(float(np.mean(list(bleeds[method].values()))), DECIMALS),
-                    apart=round(float(np.mean([bool((own[seed] > other[seed]).all()) for seed in own])), DECIMALS),
-                    change=None if method == "linear" else _change(bleeds[method], bleeds.get("linear", {})),
+                    own=round(float(own.mean()), DECIMALS),
+                    bleed=round(float(other.mean()), DECIMALS),
+                    apart=None if apart is None else round(float(apart), DECIMALS),
+                    change=None if method == "linear" else _change(gaps[method], gaps.get("linear", {})),
                 )
             )
     return tuple(found)
@@ -67,16 +70,18 @@ def verdicts(found: Sequence[Separation], loras: Sequence[str]) -> tuple[str, ..
     """Return in sentences how well each way keeps the characters apart, and whether it does so better than the sum."""
     who, lines = " and ".join(loras), []
     for each in found:
-        words = f"{each.apart:.0%} of the pictures keep {who} apart, by {each.measure}"
+        shown = f"{each.own:.2f} of a region's own character and {each.bleed:.2f} of another, {each.measure}"
+        if each.apart is not None:
+            shown += f"; {who} are found, each in his own region, in {each.apart:.0%} of the pictures"
         if each.change is None:
-            verdict = "what others are measured against"
-        elif each.change.is_lower and each.change.mean <= -LEAST:
-            verdict = f"less of each other than where LoRAs are summed: {said(each.change)}"
+            verdict = ""
         elif each.change.is_higher and each.change.mean >= LEAST:
-            verdict = f"more of each other than where LoRAs are summed: {said(each.change)}"
+            verdict = f"; tells them apart better than the sum: {said(each.change)}"
+        elif each.change.is_lower and each.change.mean <= -LEAST:
+            verdict = f"; tells them apart worse than the sum: {said(each.change)}"
         else:
-            verdict = f"chance may be all that tells it from summed LoRAs: {said(each.change)}"
-        lines.append(f"{NAMES[each.method]}: {words}; {verdict}")
+            verdict = f"; chance may be all that tells it from the sum: {said(each.change)}"
+        lines.append(f"{NAMES[each.method]}: {shown}{verdict}")
     return tuple(lines)
 
 
@@ -103,8 +108,6 @@ def _others(values: Values) -> Values:
     return np.asarray(np.where(np.eye(len(values), dtype=bool), -np.inf, values).max(axis=1))
 
 
-def _change(bleed: Mapping[int, float], summed: Mapping[int, float]) -> Change | None:
-    seeds = sorted(bleed.keys() & summed.keys())
-    if not seeds:
-        return None
-    return paired_change(*(np.array([each[seed] for seed in seeds]) for each in (bleed, summed)))
+def _change(gaps: Mapping[int, float], summed: Mapping[int, float]) -> Change | None:
+    seeds = sorted(gaps.keys() & summed.keys())
+    return paired_change(*(np.array([each[seed] for seed in seeds]) for each in (gaps, summed))) if seeds else None

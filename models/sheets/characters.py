@@ -2,6 +2,7 @@
 
 from PIL import Image, ImageDraw
 
+from data_contracts.characters import Separation
 from data_contracts.dataset import Dataset
 from data_contracts.generation import StackingMethod
 from data_contracts.results import CharactersPicture
@@ -55,7 +56,7 @@ def characters_sheet(pictures: Dataset[CharactersPicture], *inputs: object) -> P
         x, y = MARGIN + _LABEL + column * (wide + GUTTER), top - line_height(NOTE) - line_height(SMALL) - 4
         draw.text((x, y), NAMES[method], font=font(NOTE, bold=True), fill=INK)
         if method in first:
-            words = f"apart in {first[method].apart:.0%}"
+            words = _found(first[method])
             draw.text((x, y + line_height(NOTE)), words, font=font(SMALL), fill=QUIET)
         for number, seed in enumerate(shown):
             corner = (x, top + number * row_height)
@@ -68,6 +69,10 @@ def characters_sheet(pictures: Dataset[CharactersPicture], *inputs: object) -> P
     return sheet
 
 
+def _found(each: Separation) -> str:
+    return f"{each.own - each.bleed:+.2f} apart" if each.apart is None else f"all found in {each.apart:.0%}"
+
+
 def _draw_findings(draw: ImageDraw.ImageDraw, row: CharactersPicture, at: tuple[int, int], wide: int) -> None:
     """Write below a picture what its regions show: green where a region shows its own character most."""
     measure = row.sights[0].measure if row.sights else ""  # the judge's, where there are findings
@@ -77,7 +82,7 @@ def _draw_findings(draw: ImageDraw.ImageDraw, row: CharactersPicture, at: tuple[
             for sight in row.sights
             if sight.region == finding.lora != sight.lora and sight.measure == measure
         )
-        own = finding.probability > other
+        own = finding.is_found and finding.probability > other
         x = at[0] + number * (wide // len(row.findings))
         draw.text((x, at[1]), finding.lora, font=font(SMALL, bold=own), fill=GREEN if own else QUIET)
         words = f"{finding.probability:.2f} ({other:.2f})"

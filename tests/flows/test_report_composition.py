@@ -84,9 +84,9 @@ def test_the_report_shows_who_is_seen_where(tmp_path):
     )
     for words in (
         "luca and gia in one picture",
-        "Regional prompts: 100% of the pictures keep luca and gia apart, by world-probe; less of each other than where",
-        "regional prompts world-probe 0.80 0.10 -0.30 100%",
-        "summed world-probe 0.40 0.40",
+        "0.80 of a region's own character and 0.10 of another, found by world-probe; luca and gia are found, each",
+        "regional prompts found by world-probe 0.80 0.10 +0.70 100%",
+        "summed found by world-probe 0.40 0.40",
         "Its pictures are at the top.",
     ):
         assert words in page.text

@@ -250,7 +250,7 @@ def characters_rows(folder: Path, seeds: tuple[int, ...], *, measured: bool = Tr
     for seed in seeds:
         for method, (own, other) in {"linear": (0.4, 0.4), "regional": (0.8, 0.1)}.items():
             sights = tuple(
-                Sight(region=region, lora=lora, measure="world-probe", value=own if region == lora else other)
+                Sight(region=region, lora=lora, measure="found by world-probe", value=own if region == lora else other)
                 for region in names
                 for lora in names
             )

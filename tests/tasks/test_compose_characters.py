@@ -39,7 +39,7 @@ def members(names=tuple(KINDS)) -> list[LoraFile]:
     ]  # fmt: skip
 
 
-def row(method: str, seed: int, values: list[list[float]], measure: str = "probe") -> CharactersPicture:
+def row(method: str, seed: int, values: list[list[float]], measure: str = "found by probe") -> CharactersPicture:
     """A picture whose regions, luca's and gia's, show luca and gia as much as `values` say."""
     names = ("luca", "gia")
     sights = [
@@ -61,15 +61,37 @@ def test_a_planted_bleed_is_found_and_regions_without_it_are_told_from_chance():
     ]
     summed, regional = separations(rows)
     assert (summed.method, summed.own, summed.bleed, summed.apart, summed.change) == ("linear", 0.4, 0.45, 0.0, None)
-    assert (regional.method, regional.bleed, regional.apart) == ("regional", 0.08, 1.0)
-    assert regional.change.mean == pytest.approx(-0.37)
-    assert regional.change.is_lower
+    assert (regional.method, regional.own, regional.bleed, regional.apart) == ("regional", 0.855, 0.08, 1.0)
+    assert regional.change.mean == pytest.approx(0.825)
     lines = verdicts((summed, regional), ["luca", "gia"])
-    assert lines[0].startswith("summed: 0% of the pictures keep luca and gia apart, by probe")
-    assert "regional prompts: 100%" in lines[1]
-    assert "less of each other than where LoRAs are summed: -0.37" in lines[1]
+    assert lines[0] == (
+        "summed: 0.40 of a region's own character and 0.45 of another, found by probe; luca and gia are found, each in "
+        "his own region, in 0% of the pictures"
+    )
+    assert "in 100% of the pictures; tells them apart better than the sum: +0.8" in lines[1]
     (_, same) = separations([*rows[:8], *(row("composite", seed, mixed) for seed in range(8))])
     assert "chance may be all" in verdicts((same,), ["luca", "gia"])[0]
+
+
+def test_likeness_has_no_threshold():
+    rows = [
+        row("linear", 1, [[0.6, 0.6], [0.6, 0.6]], "likeness x"),
+        row("regional", 1, [[0.6, 0.5], [0.5, 0.6]], "likeness x"),
+    ]
+    summed, regional = separations(rows)
+    assert (summed.apart, regional.apart) == (None, None)
+    assert regional.change.mean == pytest.approx(0.1)
+
+
+def test_whoever_stands_in_the_other_s_region_counts_against_the_method():
+    swapped = [[0.0, 1.0], [1.0, 0.0]]
+    _, regional = separations([row("linear", 1, [[1.0, 0.0], [0.0, 1.0]]), row("regional", 1, swapped)])
+    assert (regional.own, regional.bleed, regional.change.mean) == (0, 1, -2)
+
+
+def test_who_is_nowhere_likely_is_not_found():
+    (summed,) = separations([row("linear", 1, [[0.02, 0.01], [0.01, 0.03]])])
+    assert summed.apart == 0
 
 
 def test_who_was_not_told_where_to_stand_may_stand_on_either_side():
@@ -97,7 +119,7 @@ def test_the_judge_tells_the_sample_film_s_two_characters_apart_by_their_regions
             expected.append(who)
     found = measured(views, members(("luca", "gia")), "world-probe", None)
     for values, names in zip(found, zip(expected[::2], expected[1::2], strict=True), strict=True):
-        order = best_places(values["world-probe"])
+        order = best_places(values["found by world-probe"])
         right += tuple(names[place] for place in order) == ("luca", "gia")
         asked += 1
     assert asked >= 8
@@ -189,13 +211,15 @@ def test_the_stage_draws_every_way_from_the_same_seeds_and_measures_what_it_can(
     assert [each.variant for each in pictures] == ["linear", "composite", "regional"] * 2
     assert read_rgb(pictures.path(pictures.rows[0].image)).shape == (64, 96, 3)
     assert len({each.image for each in pictures}) == 6
-    assert {sight.measure for each in pictures for sight in each.sights} == {"world-probe", "colour"}
+    assert {sight.measure for each in pictures for sight in each.sights} == {"found by world-probe", "likeness colour"}
     assert {finding.lora for finding in pictures.rows[0].findings} == {"luca", "gia"}
     numbers = Characters.model_validate_json((pictures.folder / FILE).read_text())
     assert [(each.method, each.measure) for each in numbers.separations] == [
-        (method, measure) for measure in ("world-probe", "colour") for method in ("linear", "composite", "regional")
+        (method, measure)
+        for measure in ("found by world-probe", "likeness colour")
+        for method in ("linear", "composite", "regional")
     ]
-    assert "| regional | colour |" in (pictures.folder / "characters.md").read_text()
+    assert "| regional | likeness colour |" in (pictures.folder / "characters.md").read_text()
     assert (pictures.folder / "sheet.jpg").is_file()
 
 
