@@ -25,7 +25,7 @@ class Separation(Config):
         default=None,
         ge=0,
         le=1,
-        description="share of the pictures in which the judge finds every character in his own region; None of a "
+        description="share of the pictures in which the judge finds every character in their own region; None of a "
         "likeness, which has no threshold",
     )
     change: Change | None = Field(

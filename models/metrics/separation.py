@@ -70,18 +70,19 @@ def verdicts(found: Sequence[Separation], loras: Sequence[str]) -> tuple[str, ..
     """Return in sentences how well each way keeps the characters apart, and whether it does so better than the sum."""
     who, lines = " and ".join(loras), []
     for each in found:
-        shown = f"{each.own:.2f} of a region's own character and {each.bleed:.2f} of another, {each.measure}"
         if each.apart is not None:
-            shown += f"; {who} are found, each in his own region, in {each.apart:.0%} of the pictures"
+            share = f"{each.apart:.0%} of the pictures"
+            lines.append(f"{NAMES[each.method]}: {who} are {each.measure} in their own regions in {share}")
+    for each in found:
         if each.change is None:
-            verdict = ""
-        elif each.change.is_higher and each.change.mean >= LEAST:
-            verdict = f"; tells them apart better than the sum: {said(each.change)}"
+            continue
+        if each.change.is_higher and each.change.mean >= LEAST:
+            verdict = "tells them apart better than the sum"
         elif each.change.is_lower and each.change.mean <= -LEAST:
-            verdict = f"; tells them apart worse than the sum: {said(each.change)}"
+            verdict = "tells them apart worse than the sum"
         else:
-            verdict = f"; chance may be all that tells it from the sum: {said(each.change)}"
-        lines.append(f"{NAMES[each.method]}: {shown}{verdict}")
+            verdict = "chance may be all that tells it from the sum"
+        lines.append(f"{NAMES[each.method]}: {verdict}, {each.measure}: {said(each.change)}")
     return tuple(lines)
 
 

@@ -84,7 +84,8 @@ def test_the_report_shows_who_is_seen_where(tmp_path):
     )
     for words in (
         "luca and gia in one picture",
-        "0.80 of a region's own character and 0.10 of another, found by world-probe; luca and gia are found, each",
+        "Regional prompts: luca and gia are found by world-probe in their own regions in 100% of the pictures.",
+        "Summed: luca and gia are found by world-probe in their own regions in 0% of the pictures.",
         "regional prompts found by world-probe 0.80 0.10 +0.70 100%",
         "summed found by world-probe 0.40 0.40",
         "Its pictures are at the top.",
