@@ -101,7 +101,7 @@ def variants_of(
     square = (sampling.size, config.width_for(len(areas), sampling.size))
     if covered([*areas.values(), None], square)[-1].any():
         regions.append(Region(prompt=prompt()))
-    told = {
+    told: Mapping[str, Mapping[str, object]] = {
         "regional": {"regions": regions, "feather": config.feather},
         "switch": {"switch_every": config.switch_every},
     }

@@ -67,23 +67,27 @@ def separations(rows: Sequence[CharactersPicture]) -> tuple[Separation, ...]:
 
 
 def verdicts(found: Sequence[Separation], loras: Sequence[str]) -> tuple[str, ...]:
-    """Return in sentences how well each way keeps the characters apart, and whether it does so better than the sum."""
+    """Return in sentences where the characters are found, and what keeps them apart better or worse than the sum."""
     who, lines = " and ".join(loras), []
-    for each in found:
-        if each.apart is not None:
-            share = f"{each.apart:.0%} of the pictures"
-            lines.append(f"{NAMES[each.method]}: {who} are {each.measure} in their own regions in {share}")
-    for each in found:
-        if each.change is None:
-            continue
-        if each.change.is_higher and each.change.mean >= LEAST:
-            verdict = "tells them apart better than the sum"
-        elif each.change.is_lower and each.change.mean <= -LEAST:
-            verdict = "tells them apart worse than the sum"
-        else:
-            verdict = "chance may be all that tells it from the sum"
-        lines.append(f"{NAMES[each.method]}: {verdict}, {each.measure}: {said(each.change)}")
+    for measure in dict.fromkeys(each.measure for each in found):
+        ways = [each for each in found if each.measure == measure]
+        shares = ", ".join(f"{NAMES[each.method]} {each.apart:.0%}" for each in ways if each.apart is not None)
+        if shares:
+            lines.append(f"pictures in which {who} are {measure} in their own regions: {shares}")
+        lines += [f"{NAMES[e.method]}: {verdict} ({measure})" for e in ways if (verdict := _verdict(e))]
+        compared = [each for each in ways if each.change is not None]
+        if unsure := [NAMES[each.method] for each in compared if not _verdict(each)]:
+            lines.append(f"chance may be all that tells {', '.join(unsure)} from the sum ({measure})")
     return tuple(lines)
+
+
+def _verdict(each: Separation) -> str:
+    """Return whether a way is better or worse than the sum; empty where chance may be all, or it is the sum itself."""
+    if each.change is not None and each.change.is_higher and each.change.mean >= LEAST:
+        return f"tells them apart better than the sum, by {said(each.change)}"
+    if each.change is not None and each.change.is_lower and each.change.mean <= -LEAST:
+        return f"tells them apart worse than the sum, by {said(each.change)}"
+    return ""
 
 
 NAMES: Mapping[StackingMethod, str] = {

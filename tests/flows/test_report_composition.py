@@ -84,8 +84,8 @@ def test_the_report_shows_who_is_seen_where(tmp_path):
     )
     for words in (
         "luca and gia in one picture",
-        "Regional prompts: luca and gia are found by world-probe in their own regions in 100% of the pictures.",
-        "Summed: luca and gia are found by world-probe in their own regions in 0% of the pictures.",
+        "in which luca and gia are found by world-probe in their own regions: summed 0%, regional prompts 100%.",
+        "Regional prompts: tells them apart better than the sum, by +0.70 (found by world-probe).",
         "regional prompts found by world-probe 0.80 0.10 +0.70 100%",
         "summed found by world-probe 0.40 0.40",
         "Its pictures are at the top.",

@@ -64,12 +64,13 @@ def test_a_planted_bleed_is_found_and_regions_without_it_are_told_from_chance():
     assert (regional.method, regional.own, regional.bleed, regional.apart) == ("regional", 0.855, 0.08, 1.0)
     assert regional.change.mean == pytest.approx(0.825)
     assert verdicts((summed, regional), ["luca", "gia"]) == (
-        "summed: luca and gia are found by probe in their own regions in 0% of the pictures",
-        "regional prompts: luca and gia are found by probe in their own regions in 100% of the pictures",
-        "regional prompts: tells them apart better than the sum, found by probe: +0.82",
+        "pictures in which luca and gia are found by probe in their own regions: summed 0%, regional prompts 100%",
+        "regional prompts: tells them apart better than the sum, by +0.82 (found by probe)",
     )
     (_, same) = separations([*rows[:8], *(row("composite", seed, mixed) for seed in range(8))])
-    assert "chance may be all" in verdicts((same,), ["luca", "gia"])[1]
+    assert verdicts((same,), ["luca", "gia"])[1] == (
+        "chance may be all that tells LoRA Composite from the sum (found by probe)"
+    )
 
 
 def test_likeness_has_no_threshold():
