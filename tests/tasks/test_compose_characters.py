@@ -12,6 +12,8 @@ from data_contracts.records import Example
 from data_contracts.results import CharactersPicture, LoraFile, LoraWeight, Sight
 from data_contracts.stack_stages import ComposeCharactersConfig, ComposeLorasConfig, SearchWeightsConfig
 from flows.checks.preflight import region_faults
+from flows.lora_steps import Made
+from flows.stack_loras import stack_characters
 from models.diffusion.lora_file import LoraModule, LoraWeights, save_kohya
 from models.metrics.separation import best_places, region_alone, separations, verdicts
 from models.metrics.truth import Truth
@@ -194,6 +196,15 @@ def test_preflight_looks_into_masks(allowed):
 def test_no_weights_are_searched_by_a_judge_of_one_character():
     why = objection(members(), SAMPLING, SearchWeightsConfig(trials=3))
     assert why.startswith("a judge says who a picture shows, one of 2 characters")
+
+
+def test_one_character_alone_has_nobody_to_be_kept_apart_from(tmp_path):
+    made = Made(Dataset(LoraFile, tmp_path, members(("luca",))), Dataset(Example, tmp_path, []))
+    town = Made(Dataset(LoraFile, tmp_path, members(("portorosso",))), Dataset(Example, tmp_path, []))
+    assert stack_characters(load_project(CONFIG), (made, town), tmp_path / "none") is None
+    unasked = load_project(CONFIG, {"loras.gia": "{type: character}", "compose_characters.methods": "[]"})
+    gia = Made(Dataset(LoraFile, tmp_path, members(("gia",))), Dataset(Example, tmp_path, []))
+    assert stack_characters(unasked, (made, gia), tmp_path / "none") is None
 
 
 def test_the_stage_draws_every_way_from_the_same_seeds_and_measures_what_it_can(tmp_path):
