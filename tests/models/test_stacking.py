@@ -300,7 +300,7 @@ def test_variants_that_make_no_sense_are_refused():
         Variant(name="v", weights={"a": 0.0}, method="switch")
     with pytest.raises(ValidationError, match="weighs blocks of 'b', which has no weight"):
         Variant(name="v", weights={"a": 1.0}, blocks={"b": {"inner": 1.0}})
-    with pytest.raises(ValidationError, match="'linear', 'switch' or 'composite'"):
+    with pytest.raises(ValidationError, match="'linear', 'switch', 'composite' or 'regional'"):
         Variant(name="v", weights={"a": 1.0}, method="sum")
 
 
