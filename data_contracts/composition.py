@@ -35,7 +35,7 @@ def without(lora: str) -> str:
 class Change(Config):
     """How much more, on the average over seeds, something scores than something else, from the same seeds."""
 
-    mean: float = Field(ge=-1, le=1)
+    mean: float = Field(ge=-2, le=2, description="of scores, -1..1; of differences of two scores, -2..2")
     low: float | None = Field(description="of the 95 % interval by bootstrap over seeds; None where all seeds agree")
     high: float | None
     seeds: int = Field(ge=1)

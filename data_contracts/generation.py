@@ -7,11 +7,12 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from data_contracts.config import Config
+from data_contracts.regions import Region, overlapping
 
 Weight = Annotated[float, Field(ge=-4, le=4)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 MOST_SEEDS = 10_000
-StackingMethod = Literal["linear", "switch", "composite"]
+StackingMethod = Literal["linear", "switch", "composite", "regional"]
 Precision = Literal["float32", "bfloat16", "nf4"]
 """Of a frozen base model and the arithmetic. nf4: weights of 4 bits, needs bitsandbytes; the arithmetic is bfloat16."""
 BlockGroup = Literal["inner", "outer"]
@@ -58,13 +59,17 @@ class Variant(Config):
     method: StackingMethod = Field(
         default="linear",
         description="linear: their changes are summed; switch: one at a time, in turns; composite: each predicts alone "
-        "and the mean counts, for as many times the work",
+        "and the mean counts, for as many times the work; regional: each region has a prompt and LoRAs of its own",
     )
     switch_every: int = Field(default=1, ge=1, description="switch only: denoising steps that a LoRA's turn lasts")
     blocks: dict[str, dict[BlockGroup, Weight]] = Field(
         default_factory=dict,
         description="by LoRA name: what its weight is multiplied by in the inner and the outer blocks of a U-Net; "
         "those unnamed: 1; text encoders have no blocks",
+    )
+    regions: tuple[Region, ...] = Field(default=(), description="regional only; LoRAs that none names act in all")
+    feather: float = Field(
+        default=0.03, ge=0, le=0.5, description="regional only: how softly regions blend, in shorter sides of a picture"
     )
 
     @property
@@ -80,7 +85,31 @@ class Variant(Config):
         if strange := sorted(set(self.blocks) - set(self.weights)):
             message = f"variant {self.name!r} weighs blocks of {strange[0]!r}, which has no weight: give it one"
             raise ValueError(message)
+        if self.method == "regional":
+            self._require_regions()
+        elif self.regions:
+            message = f"variant {self.name!r} has regions, which {self.method} does not look at: use regional"
+            raise ValueError(message)
         return self
+
+    def _require_regions(self) -> None:
+        """Refuse regions that cannot be drawn: too few, of unknown LoRAs, of one LoRA twice, or overlapping."""
+        named = [name for region in self.regions for name in region.loras]
+        areas = {f"{n}": region.area for n, region in enumerate(self.regions) if region.area is not None}
+        fault = ""
+        if not areas:
+            fault = "has no region with an area: add one"
+        elif len(self.regions) - len(areas) > 1:
+            fault = "has two regions without an area: only one can have all that is left"
+        elif strange := sorted(set(named) - set(self.weights)):
+            fault = f"has a region of {strange[0]!r}, which has no weight: give it one"
+        elif twice := sorted({name for name in named if named.count(name) > 1}):
+            fault = f"has {twice[0]!r} in two regions: name it in one, or in none to have it in all"
+        elif both := overlapping(areas):
+            fault = f"has regions that overlap, {' and '.join(both)}, counted from 0: move their boxes apart"
+        if fault:
+            message = f"variant {self.name!r} {fault}"
+            raise ValueError(message)
 
 
 class GenerateRequest(Config):
@@ -94,7 +123,10 @@ class GenerateRequest(Config):
     seeds: Seeds
     steps: int = Field(default=25, ge=1, le=1000, description="denoising steps")
     guidance: float = Field(default=7.0, ge=0, le=50, description="classifier-free guidance; 1 and below: none")
-    size: int = Field(default=512, ge=64, le=2048, multiple_of=8, description="pixels")
+    size: int = Field(default=512, ge=64, le=2048, multiple_of=8, description="pixels of both sides, or the height")
+    width: int | None = Field(
+        default=None, ge=64, le=8192, multiple_of=8, description="pixels, where pictures are not square"
+    )
     output: Path = Field(description="folder of the pictures")
     batch: int = Field(default=4, ge=1, le=256, description="pictures at once; memory grows with it")
     precision: Precision = "float32"

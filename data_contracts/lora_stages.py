@@ -1,4 +1,4 @@
-"""The settings of a LoRA's own stages, from its captions to the composition test."""
+"""The settings of a LoRA's own stages, from its captions to its evaluation."""
 
 import re
 from typing import Annotated, Literal
@@ -6,12 +6,9 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from data_contracts.config import Config, StageConfig
-from data_contracts.generation import MOST_SEEDS, Precision, Seeds
 from data_contracts.records import LoraType
+from data_contracts.sampling import SamplingConfig
 from data_contracts.training import TrainSettings
-
-FIRST_SEARCH_SEED = 100_001
-"""Above all seeds that a number stands for elsewhere."""
 
 
 class CaptionConfig(StageConfig):
@@ -119,80 +116,12 @@ class TrainLoraConfig(StageConfig):
         return self
 
 
-class SamplingConfig(StageConfig):
-    """How pictures are drawn, all but what they show."""
-
-    seeds: Seeds = Field(default=(1, 2, 3), description="one picture each; a number n stands for 1 to n")
-    steps: int = Field(default=25, ge=1)
-    guidance: float = Field(default=7.0, ge=0)
-    size: int = Field(default=512, ge=64, multiple_of=8, description="pixels")
-    batch: int = Field(default=4, ge=1, le=256, description="pictures at once; memory grows with it")
-    precision: Precision = "float32"
-
-
 class EvaluateLoraConfig(SamplingConfig):
     """The pictures that show what one LoRA does."""
 
     prompts: tuple[str, ...] = Field(min_length=1, description="`{trigger}` stands for the LoRA's trigger")
     weight: float = Field(default=1.0, ge=0, le=2)
     judge: str | None = Field(default=None, description="a judge of models/metrics/judges; null: nothing is judged")
-
-
-class ComposeLorasConfig(SamplingConfig):
-    """The composition test: all LoRAs stacked, each alone, all but one, none; and every two, if asked for."""
-
-    weights: dict[LoraType, float] = Field(
-        default={"character": 1.0, "background": 0.8, "pose": 0.7, "expression": 0.6},
-        description="stacking weight by type",
-    )
-    prefix: str = Field(default="", description="words in front of the triggers")
-    suffix: str = Field(default="", description="words behind the triggers, such as framing and view")
-    negative_prompt: str = ""
-    seeds: Seeds = Field(default=(1, 2, 3, 4), description="one picture each; a number n stands for 1 to n")
-    judge: str | None = Field(default=None, description="a judge of models/metrics/judges; null: nothing is judged")
-    pairs: bool = Field(default=False, description="every two LoRAs are drawn as well, both at full strength")
-
-    @field_validator("weights")
-    @classmethod
-    def _in_range(cls, weights: dict[LoraType, float]) -> dict[LoraType, float]:
-        for kind, weight in weights.items():
-            if not 0 <= weight <= 2:  # noqa: PLR2004
-                message = f"the weight of {kind} is {weight}; stacking weights lie in 0..2"
-                raise ValueError(message)
-        return weights
-
-
-class SearchWeightsConfig(StageConfig):
-    """The search for stacking weights before the composition test; its seeds are others than the test's."""
-
-    trials: int = Field(default=0, ge=0, le=1000, description="sets of weights that are tried; 0: no search")
-    seeds: Seeds = Field(
-        default=tuple(range(FIRST_SEARCH_SEED, FIRST_SEARCH_SEED + 8)),
-        description="one picture of each trial; a number n stands for 100001 to 100000 + n",
-    )
-    steps: int = Field(default=25, ge=1, description="denoising steps; fewer than the test's are often enough to rank")
-    lowest: float = Field(default=0.0, ge=0, le=2, description="smallest weight that is tried")
-    highest: float = Field(default=1.2, gt=0, le=2, description="largest weight that is tried")
-    every: float = Field(default=0.05, ge=0.01, le=1, description="distance of two weights that are tried")
-    most_in_sum: float = Field(
-        default=3.0,
-        gt=0,
-        description="sets that weigh more together are scaled down to it: too many LoRAs break pictures",
-    )
-    seed: int = Field(default=0, ge=0, lt=2**32, description="of the sampler; the same search always tries the same")
-
-    @field_validator("seeds", mode="before")
-    @classmethod
-    def _far_from_the_tests(cls, seeds: object) -> object:
-        counted = isinstance(seeds, int) and not isinstance(seeds, bool) and 1 <= seeds <= MOST_SEEDS
-        return tuple(range(FIRST_SEARCH_SEED, FIRST_SEARCH_SEED + seeds)) if counted else seeds  # type: ignore[operator]
-
-    @model_validator(mode="after")
-    def _is_a_range(self) -> "SearchWeightsConfig":
-        if self.lowest >= self.highest:
-            message = f"weights are tried from {self.lowest} to {self.highest}: lower `lowest` or raise `highest`"
-            raise ValueError(message)
-        return self
 
 
 class SuitePrompt(Config):

@@ -8,12 +8,11 @@ from data_contracts.config import Config
 from data_contracts.lora_stages import (
     AssembleDatasetConfig,
     CaptionConfig,
-    ComposeLorasConfig,
     EvaluateLoraConfig,
-    SearchWeightsConfig,
     TrainLoraConfig,
 )
 from data_contracts.records import LoraType
+from data_contracts.stack_stages import ComposeCharactersConfig, ComposeLorasConfig, SearchWeightsConfig
 from data_contracts.stages import (
     ClusterPlacesConfig,
     ClusterPosesConfig,
@@ -67,6 +66,12 @@ class Project(Config):
     loras: dict[str, LoraPlan] = Field(min_length=1)
     search_weights: SearchWeightsConfig = SearchWeightsConfig()
     compose_loras: ComposeLorasConfig
+    compose_characters: ComposeCharactersConfig = ComposeCharactersConfig()
+
+    @property
+    def characters(self) -> tuple[str, ...]:
+        """The names of the LoRAs of characters."""
+        return tuple(name for name, plan in self.loras.items() if plan.type == "character")
 
     @model_validator(mode="after")
     def _films_differ(self) -> "Project":
@@ -84,5 +89,12 @@ class Project(Config):
                 f"search_weights.seeds and compose_loras.seeds share {common[0]}: weights that are chosen by a seed "
                 "look better on it than they are; give the search other seeds"
             )
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _regions_are_the_characters(self) -> "Project":
+        if fault := self.compose_characters.objection(self.characters):
+            message = f"compose_characters.regions: {fault}"
             raise ValueError(message)
         return self

@@ -49,6 +49,11 @@ def with_paths(tree: Tree, root: Path, file: str) -> Tree:
                 message = f"{file}: {key}: {pictures!r} should be a list of pictures"
                 raise InputFault(message)
             references[name] = [existing(picture, key, root, file) for picture in pictures]
+    key = "compose_characters.regions"
+    regions = mapping(mapping(tree.get("compose_characters"), "compose_characters", file).get("regions"), key, file)
+    for name, area in regions.items():
+        if isinstance(area, str):
+            regions[name] = existing(area, f"{key}.{name}", root, file)
     return tree
 
 

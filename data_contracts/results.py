@@ -80,6 +80,26 @@ class StackPicture(Picture):
     changed: float = Field(ge=0, le=255, description="mean absolute difference to the base's picture of that seed")
 
 
+class Sight(BaseModel):
+    """How much one region of a picture shows one character."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    region: str = Field(description="LoRA of the character that the region is of")
+    lora: str = Field(description="LoRA of the character that is looked for")
+    measure: str = Field(description="`found by` a judge, a probability, or `likeness` by an embedder, a cosine")
+    value: float
+
+
+class CharactersPicture(Picture):
+    """A picture of several characters; the variant is the way of stacking."""
+
+    sights: tuple[Sight, ...] = Field(
+        description="of all regions and characters; where a method is not told who belongs where, regions are taken "
+        "for the characters that suit the picture best"
+    )
+
+
 class WeightTrial(Record):
     """A stack of LoRAs at weights that a search tried, and how it does on the search's seeds."""
 

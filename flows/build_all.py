@@ -11,7 +11,7 @@ from flows.checks.preflight import preflight
 from flows.film_facts import see_cast, see_scenery
 from flows.lora_steps import make_lora
 from flows.reported_run import reported_run
-from flows.stack_loras import stack_loras
+from flows.stack_loras import stack_characters, stack_loras
 
 
 def named_by_project() -> str:
@@ -37,6 +37,7 @@ def build_all(config: Path, changes: dict[str, str] | None = None) -> Path:
         scenery = see_scenery(project)
         with_cast = any(plan.type != "background" for plan in project.loras.values())
         cast = see_cast(project, scenery) if with_cast else None
-        loras = tuple(make_lora(project, name, base, scenery, cast) for name in project.loras)
-        stack_loras(project, loras, base)
+        made = tuple(make_lora(project, name, base, scenery, cast) for name in project.loras)
+        stack_loras(project, tuple(each.lora for each in made), base)
+        stack_characters(project, made, base)
     return report.path

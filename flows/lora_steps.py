@@ -1,10 +1,11 @@
 """The stages of one LoRA: captions, data set, training, evaluation."""
 
 from pathlib import Path
+from typing import NamedTuple
 
 from data_contracts.dataset import Dataset
 from data_contracts.project import Project
-from data_contracts.records import Caption, Layer, Plate
+from data_contracts.records import Caption, Example, Layer, Plate
 from data_contracts.results import LoraFile
 from flows.commands.decisions import decisions_of
 from flows.film_facts import Cast, Scenery
@@ -17,7 +18,14 @@ from tasks.run_record import labelled
 from tasks.train_lora import train_lora
 
 
-def make_lora(project: Project, name: str, base: Path, scenery: Scenery, cast: Cast | None) -> Dataset[LoraFile]:
+class Made(NamedTuple):
+    """A LoRA, and the pictures that it has learnt from and that were held out from it."""
+
+    lora: Dataset[LoraFile]
+    examples: Dataset[Example]
+
+
+def make_lora(project: Project, name: str, base: Path, scenery: Scenery, cast: Cast | None) -> Made:
     """Caption, assemble, train and evaluate the LoRA `name`; a background needs no cast."""
     place, plan = project.workspace, project.loras[name]
     tokenizer = tokenizer_folder(base)
@@ -35,7 +43,7 @@ def make_lora(project: Project, name: str, base: Path, scenery: Scenery, cast: C
         examples = assemble_dataset(place, captions, scenery.frames, pictures, decisions, plan.dataset)
         lora = train_lora(place, examples, base, plan.train)
         evaluate_lora(place, lora, base, plan.evaluate)
-    return lora
+    return Made(lora, examples)
 
 
 def caption_cast(project: Project, name: str, tokenizer: Path, scenery: Scenery, cast: Cast | None) -> Dataset[Caption]:

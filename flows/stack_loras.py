@@ -1,10 +1,12 @@
-"""The LoRAs of a project stacked: the search for their weights, where it can be made, and the composition test."""
+"""The LoRAs of a project stacked: the search for their weights, where it can be made, and the tests of the stack."""
 
 from pathlib import Path
 
 from data_contracts.dataset import Dataset
 from data_contracts.project import Project
-from data_contracts.results import LoraFile, StackPicture
+from data_contracts.results import CharactersPicture, LoraFile, StackPicture
+from flows.lora_steps import Made
+from tasks.compose_characters import compose_characters
 from tasks.compose_loras import compose_loras, stacked_prompt
 from tasks.search_weights import objection, search_weights
 
@@ -20,3 +22,14 @@ def stack_loras(project: Project, loras: tuple[Dataset[LoraFile], ...], base: Pa
     sampling = given.model_copy(update={"seeds": config.seeds, "steps": config.steps, "pairs": False})
     trials = search_weights(project.workspace, loras, base, prompt, sampling, config)
     return compose_loras(project.workspace, loras, base, given, trials)
+
+
+def stack_characters(project: Project, made: tuple[Made, ...], base: Path) -> Dataset[CharactersPicture] | None:
+    """Test whether the project's characters stay who they are in one picture; None of one alone, or if nobody asked."""
+    config = project.compose_characters
+    people = [lora for each in made for lora in each.lora if lora.type == "character"]
+    if len(people) < 2 or not config.methods:  # noqa: PLR2004
+        return None
+    loras, examples = zip(*made, strict=True)
+    sampling = project.compose_loras.model_copy(update={"pairs": False})  # which only the other test looks at
+    return compose_characters(project.workspace, loras, examples, base, sampling, config)

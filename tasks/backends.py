@@ -23,6 +23,7 @@ from tasks import (
     assemble_dataset,
     caption_images,
     cluster_places,
+    compose_characters,
     estimate_poses,
     evaluate_suite,
     identify_characters,
@@ -123,6 +124,9 @@ PLACES: dict[str, Place] = {
     "evaluate_suite.text_scorers": Place(TEXT_SCORERS, lambda _: [], by_name(evaluate_suite.text_scorer)),
     "compose_loras.precision": Place(
         PRECISIONS, lambda project: [project.compose_loras.precision], by_name(PRECISIONS.load)
+    ),
+    "compose_characters.embedder": Place(
+        EMBEDDERS, lambda project: [project.compose_characters.embedder], by_name(compose_characters.embedder)
     ),
     "compose_loras.judge": Place(JUDGES, lambda project: [project.compose_loras.judge], by_name(pictures_job.judge)),
 }

@@ -12,9 +12,9 @@ from pathlib import Path
 from data_contracts.composition import ALL, BASE, GIVEN, only, pair, without
 from data_contracts.dataset import Dataset
 from data_contracts.generation import Variant
-from data_contracts.lora_stages import ComposeLorasConfig
 from data_contracts.records import LoraType, Rejected
 from data_contracts.results import LoraFile, LoraWeight, StackPicture, WeightTrial
+from data_contracts.stack_stages import ComposeLorasConfig
 from models.diffusion.shared_directions import shared_directions
 from models.pictures import read_rgb
 from models.sheets import composition_sheet
@@ -73,9 +73,13 @@ def recommended_weights(search: Dataset[WeightTrial] | str) -> dict[str, float]:
 
 def stacked_prompt(members: Sequence[LoraFile], prefix: str, suffix: str = "") -> str:
     """Return the triggers in the order character, pose, expression, "in" background, between prefix and suffix."""
-    ranked = sorted(members, key=lambda lora: (ORDER.index(lora.type), lora.name))
-    words = [f"in {lora.trigger}" if lora.type == "background" else lora.trigger for lora in ranked]
+    words = [f"in {lora.trigger}" if lora.type == "background" else lora.trigger for lora in ranked(members)]
     return ", ".join(filter(None, [prefix, *words, suffix]))
+
+
+def ranked(members: Sequence[LoraFile]) -> list[LoraFile]:
+    """Return the LoRAs in the order character, pose, expression, background."""
+    return sorted(members, key=lambda lora: (ORDER.index(lora.type), lora.name))
 
 
 def variants_of(given: dict[str, float], stack: dict[str, float], *, pairs: bool = False) -> tuple[Variant, ...]:

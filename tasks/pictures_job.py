@@ -8,8 +8,8 @@ import numpy as np
 
 from data_contracts.dataset import Dataset
 from data_contracts.generation import GenerateRequest, NamedLora, Variant, picture_name
-from data_contracts.lora_stages import SamplingConfig
 from data_contracts.results import Finding, LoraFile
+from data_contracts.sampling import SamplingConfig
 from models.metrics.judges import JUDGES, Judge
 from models.pictures import Picture, keep_bytes
 from tasks.job import Event, run_job
@@ -26,8 +26,12 @@ def generate(  # noqa: PLR0913, PLR0917
     prompts: tuple[str, ...],
     config: SamplingConfig,
     negative_prompt: str = "",
+    width: int | None = None,
 ) -> None:
-    """Generate a picture for each variant, prompt and seed into `job/pictures`; those that are there stay."""
+    """Generate a picture for each variant, prompt and seed into `job/pictures`; those that are there stay.
+
+    width: in pixels, where pictures are not square.
+    """
     sets = (loras,) if isinstance(loras, Dataset) else loras
     request = GenerateRequest(
         base=base,
@@ -39,6 +43,7 @@ def generate(  # noqa: PLR0913, PLR0917
         steps=config.steps,
         guidance=config.guidance,
         size=config.size,
+        width=width,
         batch=config.batch,
         precision=config.precision,
         output=job / "pictures",

@@ -10,9 +10,9 @@ import numpy as np
 from data_contracts.dataset import Dataset
 from data_contracts.digest import digest_of
 from data_contracts.generation import Variant, picture_name
-from data_contracts.lora_stages import ComposeLorasConfig, SearchWeightsConfig
 from data_contracts.records import Rejected
 from data_contracts.results import LoraFile, LoraWeight, WeightTrial
+from data_contracts.stack_stages import ComposeLorasConfig, SearchWeightsConfig
 from models.metrics.weight_choice import best_in_draws, joint_score
 from models.pictures import read_rgb
 from models.sheets import weights_sheet
@@ -90,6 +90,8 @@ def objection(members: Sequence[LoraFile], sampling: ComposeLorasConfig, config:
         return "search_weights.trials is 0"
     if len(members) < 2:  # noqa: PLR2004
         return "one LoRA alone has nothing to be weighed against"
+    if (people := sum(lora.type == "character" for lora in members)) > 1:
+        return f"a judge says who a picture shows, one of {people} characters; weights that mix them would look best"
     if sampling.judge is None:
         return "compose_loras.judge names no judge, and without one no set of weights is better than another"
     asked = judge(sampling.judge)

@@ -17,7 +17,7 @@ from optuna.samplers import TPESampler
 from optuna.trial import Trial
 
 from data_contracts.faults import InputFault
-from data_contracts.lora_stages import SearchWeightsConfig
+from data_contracts.stack_stages import SearchWeightsConfig
 
 STARTUP = 6
 """Trials before the sampler trusts what it has seen: three that stand to reason, the others at random."""

@@ -13,13 +13,12 @@ from rich.table import Table
 from data_contracts.dataset import Dataset, R
 from data_contracts.faults import StageFault
 from data_contracts.project import LoraPlan, Project
-from data_contracts.results import LoraFile
 from data_contracts.stages import FilmSource
 from flows.base_model import base_model
 from flows.checks.preflight import somebody
 from flows.film_facts import Cast, Scenery, see_cast, see_scenery
-from flows.lora_steps import make_lora
-from flows.stack_loras import stack_loras
+from flows.lora_steps import Made, make_lora
+from flows.stack_loras import stack_characters, stack_loras
 from models.shots.film import film_facts
 from tasks.caption_crops import is_large_enough
 from tasks.run_record import recorded_run
@@ -58,7 +57,7 @@ def run_small(project: Project, loras: list[str]) -> dict[str, str]:
     """Run every stage; return why LoRAs could not be trained on so little film."""
     base, scenery = base_model(project), see_scenery(project)
     cast = see_cast(project, scenery) if any(project.loras[name].type != "background" for name in loras) else None
-    made: list[Dataset[LoraFile]] = []
+    made: list[Made] = []
     idle: dict[str, str] = {}
     for name in loras:
         if fault := nothing_to_learn(project.loras[name], scenery, cast):
@@ -67,7 +66,8 @@ def run_small(project: Project, loras: list[str]) -> dict[str, str]:
         seen = as_if_shown(project.loras[name], scenery, cast)
         made.append(make_lora(project, name, base, *seen))
     if made:
-        stack_loras(project, tuple(made), base)
+        stack_loras(project, tuple(each.lora for each in made), base)
+        stack_characters(project, tuple(made), base)
     return idle
 
 

@@ -15,6 +15,7 @@ from flows.checks.memory_faults import base_faults, memory_faults, speed_faults,
 from flows.checks.project_lint import word_faults
 from flows.commands.decisions import collect_decisions
 from models.diffusion.memory import Machine, Need, machine
+from models.diffusion.regions import covered
 from models.pictures import read_rgb
 from models.shots.film import FilmFacts, UnreadableFilm, film_facts, fit_height, glance
 from models.weights import MissingWeights
@@ -65,6 +66,7 @@ def look_ahead(project: Project, loras: list[str]) -> Findings:
             f"{group}.{name}.references: {fault}" for name, paths in references.items() for fault in unreadable(paths)
         ]
     lines += edited_badly(project, loras)
+    lines += region_faults(project)
     lines += missing_weights(project)
     disk = needed_bytes(project, films, len(loras))
     lines += workspace_faults(project.workspace, disk)
@@ -76,6 +78,17 @@ def look_ahead(project: Project, loras: list[str]) -> Findings:
     faults += base_faults(base) or trainer_faults(project, base, loras)
     faults += [*word_faults(project, base, loras), *memory_faults(trainings, here), *speed_faults(project, loras, here)]
     return Findings(faults, trainings, here, disk)
+
+
+def region_faults(project: Project) -> list[str]:
+    """Return what is wrong with the characters' regions and can be seen in their masks alone."""
+    areas = project.compose_characters.areas(project.characters)
+    size = project.compose_loras.size
+    try:
+        covered(list(areas.values()), (size, project.compose_characters.width_for(max(1, len(areas)), size)))
+    except InputFault as fault:
+        return [f"compose_characters.regions: {fault}"]
+    return []
 
 
 def edited_badly(project: Project, loras: list[str]) -> list[str]:

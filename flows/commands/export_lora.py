@@ -11,7 +11,7 @@ from data_contracts.faults import InputFault, StageFault
 from flows.commands.arguments import Config, project_workspace
 
 if TYPE_CHECKING:
-    from data_contracts.lora_stages import ComposeLorasConfig
+    from data_contracts.stack_stages import ComposeLorasConfig
     from models.exports.lora_release import Release, ReleasedLora
     from tasks.run_record import StageUse
 
@@ -136,8 +136,8 @@ def read_project(config: Path) -> dict[str, Any]:
     """
     from pydantic import ValidationError  # noqa: PLC0415
 
-    from data_contracts.lora_stages import ComposeLorasConfig  # noqa: PLC0415
     from data_contracts.project_file import project_tree, read_own  # noqa: PLC0415
+    from data_contracts.stack_stages import ComposeLorasConfig  # noqa: PLC0415
 
     tree, _ = project_tree(config, read_own(config))
     settings = tree.get("compose_loras") or {}

@@ -1,12 +1,14 @@
-"""What the report says of a composition test besides its pictures: who disturbs whom, and which weights are best."""
+"""What the report says of stacked LoRAs besides pictures: who disturbs whom, the best weights, who stays apart."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from data_contracts import characters
 from data_contracts.composition import FILE, Composition
 from flows.reports.pictures import Embedded
 from models.metrics.interference import said
+from models.metrics.separation import NAMES
 from models.sheets.composition import FIGURE, in_words
 
 
@@ -32,3 +34,26 @@ def stacked_of(folder: Path, pictures: Mapping[Path, Embedded]) -> list[Stacked]
     numbers = Composition.model_validate_json((folder / FILE).read_text(encoding="utf-8"))
     gain = said(numbers.search.gain) if numbers.search and numbers.search.gain else ""
     return [Stacked(numbers, pictures.get(folder / FIGURE), in_words(numbers), gain)]
+
+
+@dataclass(frozen=True)
+class Together:
+    """The test of several characters in one picture: its sheet, its numbers, and the table of these in words."""
+
+    numbers: characters.Characters
+    sheet: Embedded | None
+    rows: tuple[tuple[str, characters.Separation, str], ...]  # way of stacking, its figures, the bleed's change
+
+    @property
+    def words(self) -> str:
+        """What the sheet shows, for those who cannot see it."""
+        ways = ", ".join(dict.fromkeys(way for way, _, _ in self.rows)) or "every way of stacking"
+        names = " and ".join(self.numbers.loras)
+        return f"{names} in one picture: a row for each seed, a column for each of {ways}"
+
+
+def together_of(folder: Path, pictures: Mapping[Path, Embedded]) -> list[Together]:
+    """Return what a test of several characters left in its folder."""
+    numbers = characters.Characters.model_validate_json((folder / characters.FILE).read_text(encoding="utf-8"))
+    rows = tuple((NAMES[each.method], each, said(each.change) if each.change else "") for each in numbers.separations)
+    return [Together(numbers, pictures.get(folder / "sheet.jpg"), rows)]

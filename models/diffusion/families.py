@@ -15,9 +15,11 @@ from numpy.typing import NDArray
 from data_contracts.generation import BlockGroup, Precision
 from data_contracts.training import TrainSettings
 from models.device import gpu_or_cpu
+from models.diffusion.drawing import Drawing
 from models.diffusion.four_bits import hold_in_four_bits
 from models.diffusion.lora_file import AdapterSize, KeyFormat
 from models.diffusion.objective import Prior
+from models.diffusion.regions import Grid, Window
 from models.pictures import Picture
 
 FROM_DISK: Mapping[str, Any] = {"use_safetensors": True, "local_files_only": True}
@@ -28,19 +30,6 @@ Conditioning = Mapping[str, torch.Tensor]
 """What a denoiser is told of its prompts: tensors, the batch first, by names of the family's own."""
 Call = Mapping[str, Any]
 """The arguments that a denoiser is called with, by name."""
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """How pictures are drawn, all but what they show.
-
-    controls: where the family edits pictures, the one to be edited for each prompt, size x size.
-    """
-
-    steps: int
-    guidance: float
-    size: int
-    controls: tuple[Picture, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -176,14 +165,21 @@ class DiffusionModel(Protocol):
     def sample(
         self, prompts: Sequence[str], negative_prompt: str, seeds: Sequence[int], drawing: Drawing
     ) -> list[NDArray[np.uint8]]:
-        """Return a picture (size, size, 3) RGB uint8 for each prompt and its seed."""
+        """Return a picture (size, width, 3) RGB uint8 for each prompt and its seed."""
         ...
 
     def reading(self, prompts: Sequence[str], negative_prompt: str, drawing: Drawing) -> Callable[[Call], Call]:
-        """Return what puts these prompts into a call of the denoiser that `sample` makes for the same ones.
+        """Return what puts these prompts into a call of the denoiser that `sample` makes for as many.
 
         They are read now: so other LoRAs may be on in the text encoders than when `sample` reads them.
+
+        Raises:
+            InputFault: a prompt has more tokens than are read.
         """
+        ...
+
+    def seen_through(self, call: Call, grid: Grid, window: Window) -> Call:
+        """Return a call of the denoiser that sees only a window of the latents, of which there are `grid`."""
         ...
 
 
@@ -229,22 +225,3 @@ def to_levels(values: torch.Tensor) -> list[NDArray[np.uint8]]:
     """Return pictures (H, W, 3) RGB uint8 of `values` (N, 3, H, W) in -1..1."""
     levels: NDArray[np.uint8] = values.add(1).mul(127.5).clamp(0, 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
     return list(levels)
-
-
-def pipeline_arguments(seeds: Sequence[int], drawing: Drawing) -> dict[str, Any]:
-    """Return what all of diffusers' pipelines are told alike: to draw latents, each from the noise of its own seed."""
-    return {
-        "num_inference_steps": drawing.steps,
-        "height": drawing.size,
-        "width": drawing.size,
-        "generator": own_generators(seeds),
-        "output_type": "latent",
-    }
-
-
-def own_generators(seeds: Sequence[int]) -> list[torch.Generator]:
-    """Return a generator on the CPU for each picture.
-
-    So its noise depends neither on its neighbours in the batch nor on the device.
-    """
-    return [torch.Generator("cpu").manual_seed(seed) for seed in seeds]

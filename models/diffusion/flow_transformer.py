@@ -1,14 +1,17 @@
 """What FLUX and Qwen-Image have in common: a transformer that reads latents in patches and is trained on a flow."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
+
+import torch
 
 from data_contracts.faults import InputFault
 from data_contracts.generation import BlockGroup
 from data_contracts.training import TrainSettings
-from models.diffusion.families import Call, Conditioning, Drawing, View
+from models.diffusion.families import Call, Conditioning, View
 from models.diffusion.flow import FlowMatching, flow_objective
 from models.diffusion.lora_file import AdapterSize, KeyFormat
+from models.diffusion.regions import Grid, Window
 
 ATTENTION_LAYERS = r"(single_)?transformer_blocks\.\d+\.attn\.(to_q|to_k|to_v|to_out\.0)"
 """Query, key, value and output of the picture's own tokens: what the field trains by default."""
@@ -61,6 +64,16 @@ class FlowTransformer:
         """Return nothing: the transformer is told of its prompts alone."""
         return {}
 
-    def reading(self, prompts: Sequence[str], negative_prompt: str, drawing: Drawing) -> Callable[[Call], Call]:  # noqa: ARG002
-        """Return what leaves calls as they are: LoRAs do not change how prompts are read."""
-        return lambda call: call
+    def seen_through(self, call: Call, grid: Grid, window: Window) -> Call:
+        """Return a call of the transformer that sees only a window of the tokens, which lie there row by row.
+
+        FLUX is told where each is in the whole picture, Qwen-Image how large the window is.
+        """
+        places = torch.arange(grid[0] * grid[1]).view(grid)[window]  # (rows, columns): numbers of tokens
+        chosen = places.flatten().to(call["hidden_states"].device)
+        part = {**call, "hidden_states": call["hidden_states"][:, chosen]}
+        if "img_ids" in call:
+            part["img_ids"] = call["img_ids"][chosen]
+        if "img_shapes" in call:
+            part["img_shapes"] = [[(1, *places.shape)] for _ in call["img_shapes"]]
+        return part

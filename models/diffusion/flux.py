@@ -2,7 +2,7 @@
 
 # mypy: disable-error-code="no-untyped-call"
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,21 +16,12 @@ from transformers import CLIPTextModel, CLIPTokenizer, T5EncoderModel, T5Tokeniz
 from data_contracts.faults import InputFault
 from data_contracts.generation import Precision
 from models.diffusion import WINDOWS
-from models.diffusion.families import (
-    FROM_DISK,
-    Conditioning,
-    Drawing,
-    View,
-    device_called,
-    frozen,
-    pipeline_arguments,
-    quiet,
-    to_levels,
-)
+from models.diffusion.drawing import Drawing, pipeline_arguments
+from models.diffusion.families import FROM_DISK, Call, Conditioning, View, device_called, frozen, quiet, to_levels
 from models.diffusion.flow_transformer import FlowTransformer
 from models.diffusion.flux_keys import FLUX_KEYS
 from models.diffusion.lora_file import KeyFormat
-from models.diffusion.patches import pack, unpack
+from models.diffusion.patches import PATCH, pack, unpack
 from models.diffusion.precision import PRECISIONS
 from models.diffusion.unet_model import ENCODE_BATCH, encode
 
@@ -105,7 +96,7 @@ class Flux(FlowTransformer):
     def sample(
         self, prompts: Sequence[str], negative_prompt: str, seeds: Sequence[int], drawing: Drawing
     ) -> list[NDArray[np.uint8]]:
-        """Return a picture (size, size, 3) RGB uint8 for each prompt and its seed, by Euler steps along the flow.
+        """Return a picture (size, width, 3) RGB uint8 for each prompt and its seed, by Euler steps along the flow.
 
         Raises:
             InputFault: there is a negative prompt, which FLUX cannot be told.
@@ -121,11 +112,16 @@ class Flux(FlowTransformer):
                 guidance_scale=drawing.guidance,
                 **pipeline_arguments(seeds, drawing),
             ).images
-            side = 2 * (drawing.size // self.multiple)
-            latents = unpack(tokens.float(), side, side)
+            height, width = (PATCH * side for side in drawing.grid(self.multiple))
+            latents = unpack(tokens.float(), height, width)
             latents = latents / self.vae.config.scaling_factor + self.vae.config.shift_factor
             values = self.vae.decode(latents).sample
         return to_levels(values)  # of (N, 3, H, W) in -1..1
+
+    def reading(self, prompts: Sequence[str], negative_prompt: str, drawing: Drawing) -> Callable[[Call], Call]:  # noqa: ARG002
+        """Return what puts these prompts, read now, into a call of the transformer; there is no negative one."""
+        told = self.encode_prompts(prompts)
+        return lambda call: {**call, "encoder_hidden_states": told[_STATES], "pooled_projections": told[_POOLED]}
 
     def _pipeline(self) -> Any:  # noqa: ANN401
         pipeline: Any = FluxPipeline(

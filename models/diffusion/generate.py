@@ -11,7 +11,8 @@ from pathlib import Path
 from data_contracts.generation import GenerateRequest, Variant, picture_name
 from models.child import Stopped, emit, run_child, stop_requested, use_threads
 from models.diffusion import load_base
-from models.diffusion.families import DiffusionModel, Drawing
+from models.diffusion.drawing import Drawing
+from models.diffusion.families import DiffusionModel
 from models.diffusion.lora_stack import add_lora
 from models.diffusion.stacking import Batch, sample_stacked
 from models.pictures import encode_png
@@ -62,7 +63,7 @@ def _missing(request: GenerateRequest, variant: Variant, batch: list[Cell]) -> l
 
 def _draw(model: DiffusionModel, request: GenerateRequest, variant: Variant, batch: list[Cell]) -> Iterator[Path]:
     """Draw one batch; write, and yield, the pictures that were missing."""
-    drawing = Drawing(request.steps, request.guidance, request.size)
+    drawing = Drawing(request.steps, request.guidance, request.size, width=request.width)
     prompts = [request.prompts[prompt] for prompt, _ in batch]
     asked = Batch(prompts, request.negative_prompt, [seed for _, seed in batch])
     pictures = sample_stacked(model, variant, asked, drawing)

@@ -2,7 +2,7 @@
 
 # mypy: disable-error-code="no-untyped-call"
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,21 +21,21 @@ from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2Tokenizer
 from data_contracts.faults import InputFault
 from data_contracts.generation import Precision
 from models.diffusion import WINDOWS
+from models.diffusion.drawing import Drawing, pipeline_arguments
 from models.diffusion.families import (
     FROM_DISK,
+    Call,
     Conditioning,
-    Drawing,
     View,
     device_called,
     frozen,
-    pipeline_arguments,
     quiet,
     stack_conditioning,
     to_levels,
 )
 from models.diffusion.flow_transformer import FlowTransformer
 from models.diffusion.lora_file import KeyFormat
-from models.diffusion.patches import pack, unpack
+from models.diffusion.patches import PATCH, pack, unpack
 from models.diffusion.precision import PRECISIONS
 from models.diffusion.qwen_keys import QWEN_KEYS
 
@@ -104,7 +104,7 @@ class QwenImage(FlowTransformer):
     def sample(
         self, prompts: Sequence[str], negative_prompt: str, seeds: Sequence[int], drawing: Drawing
     ) -> list[NDArray[np.uint8]]:
-        """Return a picture (size, size, 3) RGB uint8 for each prompt and its seed, by Euler steps along the flow."""
+        """Return a picture (size, width, 3) RGB uint8 for each prompt and its seed, by Euler steps along the flow."""
         with torch.no_grad():
             told = self.encode_prompts(prompts)
             against = self.encode_prompts([negative_prompt] * len(prompts)) if drawing.guidance > 1 else {}
@@ -117,8 +117,24 @@ class QwenImage(FlowTransformer):
                 max_sequence_length=MOST_TOKENS,
                 **pipeline_arguments(seeds, drawing),
             ).images
-            side = 2 * (drawing.size // self.multiple)
-            return self.decode(unpack(tokens.float(), side, side))
+            height, width = (PATCH * side for side in drawing.grid(self.multiple))
+            return self.decode(unpack(tokens.float(), height, width))
+
+    def reading(self, prompts: Sequence[str], negative_prompt: str, drawing: Drawing) -> Callable[[Call], Call]:
+        """Return what puts these prompts, read now, into calls of the transformer that are told of a prompt.
+
+        It is called with the prompts and without them in turn; a call that is told of the negative one stays as it is.
+        """
+        told = self.encode_prompts(prompts)
+        against = self.encode_prompts([negative_prompt] * len(prompts)) if drawing.guidance > 1 else None
+
+        def read(call: Call) -> Call:
+            if against is not None and torch.equal(call["encoder_hidden_states"], against[STATES]):
+                return call
+            mask = None if bool(told[MASK].all()) else told[MASK]
+            return {**call, "encoder_hidden_states": told[STATES], "encoder_hidden_states_mask": mask}
+
+        return read
 
     def decode(self, latents: torch.Tensor) -> list[NDArray[np.uint8]]:
         """Return the pictures (8 h, 8 w, 3) RGB uint8 of normalised `latents` (N, 16, h, w)."""

@@ -2,7 +2,7 @@
 
 # mypy: disable-error-code="no-untyped-call"
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ from transformers import Qwen2VLImageProcessorPil
 
 from data_contracts.faults import InputFault
 from data_contracts.generation import Precision
-from models.diffusion.families import Conditioning, Drawing, View, own_generators, stack_conditioning
+from models.diffusion.drawing import Drawing, own_generators
+from models.diffusion.families import Call, Conditioning, View, stack_conditioning
 from models.diffusion.flow import size_shift
 from models.diffusion.lora_file import KeyFormat
 from models.diffusion.patches import pack, unpack
@@ -89,6 +90,10 @@ class QwenImageEdit(QwenImage):
                     velocity = guided(velocity, self.predict(latents, share, against).float(), drawing.guidance)
                 latents = scheduler.step(velocity, time, latents).prev_sample
             return self.decode(latents)
+
+    def reading(self, prompts: Sequence[str], negative_prompt: str, drawing: Drawing) -> Callable[[Call], Call]:  # noqa: ARG002
+        """Return what leaves calls as they are: LoRAs do not change how prompts are read."""
+        return lambda call: call
 
     def _steps(self, steps: int, tokens: int) -> Any:  # noqa: ANN401
         scheduler = FlowMatchEulerDiscreteScheduler.from_config(self.scheduler.config)

@@ -24,16 +24,8 @@ from data_contracts.faults import InputFault
 from data_contracts.generation import Precision
 from models.diffusion import family_of
 from models.diffusion.clip_text import clip_tokens
-from models.diffusion.families import (
-    FROM_DISK,
-    Call,
-    Conditioning,
-    Drawing,
-    View,
-    device_called,
-    frozen,
-    quiet,
-)
+from models.diffusion.drawing import Drawing
+from models.diffusion.families import FROM_DISK, Call, Conditioning, View, device_called, frozen, quiet
 from models.diffusion.lora_file import SD1_KEYS, KeyFormat
 from models.diffusion.precision import PRECISIONS
 from models.diffusion.single_file import read_checkpoint
@@ -83,7 +75,7 @@ class StableDiffusion(UNetModel):
         return prediction
 
     def reading(self, prompts: Sequence[str], negative_prompt: str, drawing: Drawing) -> Callable[[Call], Call]:
-        """Return what puts these prompts, read now, into a call of the U-Net that `sample` makes for the same ones."""
+        """Return what puts these prompts, read now, into a call of the U-Net that `sample` makes for as many."""
         told = self.encode_guided(prompts, negative_prompt, drawing.guidance)
         return lambda call: {**call, "encoder_hidden_states": told[STATES]}
 

@@ -19,16 +19,8 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 from data_contracts.generation import Precision
 from models.diffusion.clip_text import clip_tokens
-from models.diffusion.families import (
-    FROM_DISK,
-    Call,
-    Conditioning,
-    Drawing,
-    View,
-    device_called,
-    frozen,
-    quiet,
-)
+from models.diffusion.drawing import Drawing
+from models.diffusion.families import FROM_DISK, Call, Conditioning, View, device_called, frozen, quiet
 from models.diffusion.lora_file import KeyFormat
 from models.diffusion.precision import PRECISIONS
 from models.diffusion.sgm_keys import SDXL_KEYS
@@ -93,7 +85,7 @@ class StableDiffusionXL(UNetModel):
         return prediction
 
     def reading(self, prompts: Sequence[str], negative_prompt: str, drawing: Drawing) -> Callable[[Call], Call]:
-        """Return what puts these prompts, read now, into a call of the U-Net that `sample` makes for the same ones."""
+        """Return what puts these prompts, read now, into a call of the U-Net that `sample` makes for as many."""
         told = self.encode_guided(prompts, negative_prompt, drawing.guidance)
 
         def read(call: Call) -> Call:

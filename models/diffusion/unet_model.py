@@ -14,9 +14,11 @@ from numpy.typing import NDArray
 
 from data_contracts.generation import BlockGroup
 from data_contracts.training import TrainSettings
-from models.diffusion.families import Conditioning, Drawing, View, pipeline_arguments, to_levels
+from models.diffusion.drawing import Drawing, pipeline_arguments
+from models.diffusion.families import Call, Conditioning, View, to_levels
 from models.diffusion.lora_file import AdapterSize
 from models.diffusion.objective import Objective
+from models.diffusion.regions import Grid, Window
 from models.diffusion.unet_layers import unet_layers
 
 ENCODE_BATCH = 4
@@ -76,7 +78,7 @@ class UNetModel(ABC):
     def sample(
         self, prompts: Sequence[str], negative_prompt: str, seeds: Sequence[int], drawing: Drawing
     ) -> list[NDArray[np.uint8]]:
-        """Return a picture (size, size, 3) RGB uint8 for each prompt and its seed.
+        """Return a picture (size, width, 3) RGB uint8 for each prompt and its seed.
 
         By DPM-Solver++(2M) on Karras' sigmas. Lu et al., DPM-Solver++, 2022; Karras et al., 2022.
         """
@@ -90,6 +92,10 @@ class UNetModel(ABC):
             ).images
             values = self.vae.decode(latents.float() / self.vae.config.scaling_factor).sample
         return to_levels(values)  # of (N, 3, H, W) in -1..1
+
+    def seen_through(self, call: Call, grid: Grid, window: Window) -> Call:  # noqa: ARG002  its latents have their shape
+        """Return a call of the U-Net that sees only a window of the latents."""
+        return {**call, "sample": call["sample"][:, :, *window]}
 
     def pipeline(self) -> Any:  # noqa: ANN401
         """Return diffusers' pipeline of these networks, with the solver that `sample` names."""

@@ -8,9 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from data_contracts.lora_stages import ComposeLorasConfig
 from data_contracts.records import BaseFamily, Example
 from data_contracts.results import LoraFile
+from data_contracts.stack_stages import ComposeLorasConfig
 from models.diffusion.lite_base import FOLDER as LITE_BASE
 from models.exports.lora_header import read_metadata
 

@@ -5,6 +5,7 @@ the result has no rows. Large results are sampled evenly, and the sheet says how
 """
 
 from models.sheets.bodies import expressions_sheet, poses_sheet
+from models.sheets.characters import characters_sheet
 from models.sheets.examples import captions_sheet, examples_sheet
 from models.sheets.film import frames_sheet, layers_sheet, plates_sheet
 from models.sheets.generated import composition_sheet, evaluation_sheet
@@ -14,6 +15,7 @@ from models.sheets.weights import weights_sheet
 
 __all__ = [
     "captions_sheet",
+    "characters_sheet",
     "composition_sheet",
     "evaluation_sheet",
     "examples_sheet",

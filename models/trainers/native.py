@@ -13,7 +13,8 @@ import torch
 from data_contracts.training import TrainRequest
 from models.child import Stopped, emit, run_child, stop_requested, use_threads
 from models.diffusion import load_base
-from models.diffusion.families import DENOISER, Drawing
+from models.diffusion.drawing import Drawing
+from models.diffusion.families import DENOISER
 from models.diffusion.lora_file import LoraWeights, from_peft, save_kohya
 from models.pictures import encode_png
 from models.seeds import derived_seed

@@ -1,6 +1,7 @@
 """`reel2lora export-lora`: the newest LoRAs of a project and their stack as other programs read them, or why not."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,19 @@ def test_a_project_s_loras_and_their_stack_are_exported(project: Path):
     assert json.loads(about["reel2lora.merged"]) == {"luca": 0.9, "town": 0.5}
     prompts = (folder / "a1111_prompts.txt").read_text()
     assert "drawn, luca, in town <lora:luca:0.9> <lora:town:0.5>\nNegative prompt: blurry" in prompts
+
+
+def test_prompts_and_workflow_name_the_files_that_were_written_and_no_others(project: Path):
+    assert run(project).exit_code == 0
+    folder = project.parent / "work" / "exports" / "film-stack"
+    files = {path.name for path in folder.glob("*.safetensors")}
+    prompts = (folder / "a1111_prompts.txt").read_text()
+    assert {f"{name}.safetensors" for name in re.findall(r"<lora:([^:>]+):", prompts)} == files
+    page, api = (json.loads((folder / f"comfyui_{name}.json").read_text()) for name in ("workflow", "api"))
+    called = {node["inputs"]["lora_name"] for node in api.values() if "lora_name" in node["inputs"]}
+    assert called == files - {"film-stack.safetensors"}  # the LoRAs themselves; merged, they would count twice
+    loaders = [node for node in page["nodes"] if node["type"] == "LoraLoader"]
+    assert {node["widgets_values"][0] for node in loaders} == called
 
 
 def test_weights_and_rank_can_be_given(project: Path):

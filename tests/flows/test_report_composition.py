@@ -6,12 +6,14 @@ from data_contracts.composition import Composition
 from data_contracts.dataset import Dataset
 from data_contracts.results import LoraWeight, WeightTrial
 from flows.reports.report import write_report
+from models.sheets import characters_sheet
 from models.sheets.composition import in_words, interference_figure, shade
 from models.sheets.drawing import BLUE, FAINT, ORANGE
+from tasks.compose_characters import write_characters
 from tasks.composition_summary import composition_of, write_composition
 from tests.flows.report_run import Workspace
 from tests.flows.test_report import Page
-from tests.models.sheet_rows import stack_rows
+from tests.models.sheet_rows import characters_rows, stack_rows
 
 NAMES = ("luca", "run", "happy")
 GIVEN = {"luca": 1.0, "run": 0.8, "happy": 0.6}
@@ -68,6 +70,37 @@ def test_unjudged_pictures_have_no_figure_and_no_verdict(tmp_path):
     assert (numbers.judged, numbers.effects, numbers.verdicts) == ((), (), ())
     assert interference_figure(numbers) is None
     assert report_of(tmp_path, numbers).images == []
+
+
+def test_the_report_shows_who_is_seen_where(tmp_path):
+    workspace = Workspace(tmp_path / "work")
+    rows = characters_rows(tmp_path / "rows", tuple(range(1, 9)))
+    use = workspace.finish("compose_characters", rows, sheet=characters_sheet(rows))
+    write_characters(workspace.folder / use.key, rows.rows, ["luca", "gia"])
+    page = Page(write_report(workspace.folder, workspace.run, "t").read_text())
+    (image,) = page.images  # at the top, not at its stage again
+    assert image["alt"].startswith(
+        "luca and gia in one picture: a row for each seed, a column for each of summed, regi"
+    )
+    for words in (
+        "luca and gia in one picture",
+        "in which luca and gia are found by world-probe in their own regions: summed 0%, regional prompts 100%.",
+        "Regional prompts: tells them apart better than the sum, by +0.70 (found by world-probe).",
+        "regional prompts found by world-probe 0.80 0.10 +0.70 100%",
+        "summed found by world-probe 0.40 0.40",
+        "Its pictures are at the top.",
+    ):
+        assert words in page.text
+
+
+def test_characters_that_nobody_measured_are_shown_without_figures(tmp_path):
+    workspace = Workspace(tmp_path / "work")
+    rows = characters_rows(tmp_path / "rows", (1, 2), measured=False)
+    use = workspace.finish("compose_characters", rows, sheet=characters_sheet(rows))
+    write_characters(workspace.folder / use.key, rows.rows, ["luca", "gia"])
+    page = Page(write_report(workspace.folder, workspace.run, "t").read_text())
+    assert "Nobody measured who is seen where: it needs a judge" in page.text
+    assert "Nothing was measured" in (workspace.folder / use.key / "characters.md").read_text()
 
 
 def test_a_result_of_an_older_version_is_reported_without_it(tmp_path):

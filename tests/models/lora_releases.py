@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 
-from data_contracts.lora_stages import ComposeLorasConfig
 from data_contracts.records import Example, Facets
 from data_contracts.results import LoraFile
+from data_contracts.stack_stages import ComposeLorasConfig
 from models.diffusion.key_formats import KEY_FORMATS
 from models.diffusion.lora_file import LoraModule, LoraWeights, save_kohya
 from models.exports.lora_release import Release, ReleasedLora

@@ -21,7 +21,7 @@ from data_contracts.records import (
     Pose,
     Record,
 )
-from data_contracts.results import Evaluation, Finding, LoraFile, LoraWeight, StackPicture
+from data_contracts.results import CharactersPicture, Evaluation, Finding, LoraFile, LoraWeight, Sight, StackPicture
 from data_contracts.training import Validation
 
 HARBOUR = Path(__file__).parents[2] / "samples" / "harbour"
@@ -242,6 +242,31 @@ def stack_rows(
                 )
             )
     return Dataset(StackPicture, folder, rows)
+
+
+def characters_rows(folder: Path, seeds: tuple[int, ...], *, measured: bool = True) -> Dataset[CharactersPicture]:
+    """Return luca and gia in one picture: mixed where their LoRAs are summed, apart with regional prompts."""
+    names, rng, rows = ("luca", "gia"), np.random.default_rng(3), []
+    for seed in seeds:
+        for method, (own, other) in {"linear": (0.4, 0.4), "regional": (0.8, 0.1)}.items():
+            sights = tuple(
+                Sight(region=region, lora=lora, measure="found by world-probe", value=own if region == lora else other)
+                for region in names
+                for lora in names
+            )
+            rows.append(
+                CharactersPicture(
+                    id=f"{seed}:{method}",
+                    variant=method,
+                    weights=tuple(LoraWeight(lora=name, weight=1.0) for name in names),
+                    prompt="luca, gia",
+                    seed=seed,
+                    image=_save(folder, _noise(rng, seed).resize((96, 64)), f"{seed}-{method}.png"),
+                    findings=tuple(Finding(lora=name, probability=own) for name in names) if measured else (),
+                    sights=sights if measured else (),
+                )
+            )
+    return Dataset(CharactersPicture, folder, rows)
 
 
 def _findings(names: tuple[str, ...], weights: dict[str, float], seed: int) -> tuple[Finding, ...]:

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from data_contracts.faults import InputFault
 from data_contracts.generation import GenerateRequest, picture_name
 from models.diffusion import load_base, sd15
-from models.diffusion.families import Drawing
+from models.diffusion.drawing import Drawing
 from models.diffusion.generate import generate
 from models.diffusion.lora_file import LoraModule, LoraWeights, save_kohya
 from models.diffusion.objective import Objective, Prior, learning_rate_factor, masked_mean, offset_noise

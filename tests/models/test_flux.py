@@ -16,7 +16,7 @@ from data_contracts.faults import InputFault
 from data_contracts.training import TrainSettings
 from models.caption.tokens import count_tokens, load_tokenizer
 from models.diffusion import flux, load_base, tokenizer_folder
-from models.diffusion.families import Drawing
+from models.diffusion.drawing import Drawing
 from models.diffusion.flow import FlowMatching, scheduler_shift, shifted
 from models.diffusion.flow_transformer import ATTENTION_LAYERS
 from models.diffusion.flux_keys import from_flux, to_flux

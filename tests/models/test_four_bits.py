@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 
 from models.diffusion import load_base
-from models.diffusion.families import Drawing, networks_of
+from models.diffusion.drawing import Drawing
+from models.diffusion.families import networks_of
 from models.diffusion.four_bits import hold_in_four_bits
 from models.diffusion.lora_stack import add_lora, set_lora_weights
 from tests.models.family_runs import as_killed_after_the_first_checkpoint, left_by, tiny_examples, train_in

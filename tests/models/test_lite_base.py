@@ -9,7 +9,7 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionMod
 
 from data_contracts.faults import InputFault
 from models.diffusion import sd15
-from models.diffusion.families import Drawing
+from models.diffusion.drawing import Drawing
 from models.diffusion.lite_base import autoencoder, denoiser, language
 from models.diffusion.lite_base.export import export
 from models.diffusion.lite_base.lesson import Lesson

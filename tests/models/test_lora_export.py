@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save
 from data_contracts.faults import InputFault
 from data_contracts.generation import Variant
 from models.diffusion import load_base
-from models.diffusion.families import Drawing
+from models.diffusion.drawing import Drawing
 from models.diffusion.lora_file import load_kohya
 from models.diffusion.lora_stack import add_lora
 from models.diffusion.stacking import Batch, sample_stacked

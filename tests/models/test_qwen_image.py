@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from data_contracts.faults import InputFault
 from models.caption.tokens import load_tokenizer
 from models.diffusion import load_base, qwen_image, tokenizer_folder
-from models.diffusion.families import Drawing
+from models.diffusion.drawing import Drawing
 from models.diffusion.flow_transformer import ATTENTION_LAYERS
 from models.diffusion.lora_file import AdapterSize, LoraModule, from_peft, load_kohya, save_kohya
 from models.diffusion.lora_stack import adapter_state, add_fresh_adapter, add_lora, set_lora_weights

@@ -11,7 +11,8 @@ from diffusers.pipelines.qwenimage.pipeline_qwenimage_edit import QwenImageEditP
 from data_contracts.faults import InputFault
 from data_contracts.training import TrainExample, TrainSettings
 from models.diffusion import family_of, load_base, qwen_image_edit
-from models.diffusion.families import Drawing, View
+from models.diffusion.drawing import Drawing
+from models.diffusion.families import View
 from models.diffusion.flow import size_shift
 from models.diffusion.lora_file import AdapterSize, load_kohya
 from models.diffusion.lora_stack import add_lora, set_lora_weights

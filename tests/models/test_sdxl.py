@@ -13,7 +13,8 @@ from transformers import CLIPTextConfig, CLIPTextModelWithProjection
 
 from data_contracts.faults import InputFault
 from models.diffusion import family_of, load_base, sdxl
-from models.diffusion.families import Drawing, View
+from models.diffusion.drawing import Drawing
+from models.diffusion.families import View
 from models.diffusion.lora_file import AdapterSize, from_peft, load_kohya, save_kohya
 from models.diffusion.lora_stack import adapter_state, add_fresh_adapter, add_lora, set_lora_weights
 from models.diffusion.sgm_keys import from_sgm, to_sgm

@@ -8,17 +8,21 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DPMSolverMultistepScheduler, UNet2DConditionModel
+from hypothesis import given
+from hypothesis import strategies as st
 from peft.tuners.lora import LoraLayer
 from pydantic import ValidationError
 
 from data_contracts.faults import InputFault
 from data_contracts.generation import GenerateRequest, Variant
 from models.diffusion import load_base
-from models.diffusion.families import Drawing, View, networks_of, to_levels
+from models.diffusion.drawing import Drawing
+from models.diffusion.families import View, networks_of, to_levels
 from models.diffusion.generate import generate
 from models.diffusion.lora_file import AdapterSize, LoraModule, LoraWeights, save_kohya
 from models.diffusion.lora_stack import adapter_parameters, add_lora, set_lora_weights
-from models.diffusion.stacking import Batch, sample_stacked
+from models.diffusion.regions import parts_of
+from models.diffusion.stacking import Batch, sample_stacked, turn_of
 from models.pictures import read_rgb
 from tests.models.family_runs import add_random_adapter, save_adapter
 from tests.random_base import make_random_base
@@ -98,6 +102,12 @@ def test_turns_last_as_long_as_they_are_told(family):
     assert np.array_equal(other_way, drawn(family, {"b": 1.0}))
 
 
+@given(st.integers(1, 200), st.integers(1, 12), st.integers(1, 6))
+def test_turns_are_those_of_the_paper(step: int, every: int, count: int):
+    """Zhong et al., 2024: step t, counted from 1, has LoRA floor(((t - 1) mod k tau) / tau) + 1 of k."""
+    assert turn_of(step - 1, every, count) + 1 == ((step - 1) % (count * every)) // every + 1
+
+
 def by_hand(model, weights: dict[str, float], turns: list[list[str]]) -> np.ndarray:
     """Draw by the paper's formulas, step by step: `turns` says whose guidance is averaged at each step."""
     solver = DPMSolverMultistepScheduler.from_config(model.scheduler.config, use_karras_sigmas=True)
@@ -138,6 +148,105 @@ def test_a_picture_of_a_batch_is_the_one_drawn_alone(family, method: str):
     alone = sample_stacked(family, variant, Batch(["luca"], "", [2]), drawing(family))
     assert np.abs(whole[1].astype(int) - alone[0]).max() <= 2
     assert np.abs(whole[0].astype(int) - alone[0]).max() > 10
+
+
+def halves(one: str = "luca", two: str = "gia") -> list[dict]:
+    """Two regions beside one another, the LoRA a on the left and b on the right."""
+    return [
+        {"prompt": one, "loras": ["a"], "area": [0, 0, 0.5, 1]},
+        {"prompt": two, "loras": ["b"], "area": [0.5, 0, 1, 1]},
+    ]
+
+
+@pytest.mark.parametrize("family", ["sd15", "sdxl", "flux", "qwen_image"], indirect=True)
+def test_one_region_is_the_whole_picture_drawn_from_its_prompt(family):
+    everywhere = [{"prompt": "luca", "loras": ["a"], "area": [0, 0, 1, 1]}]
+    batch = Batch(["gia", "gia"], "", [1, 2])
+    variant = Variant(name="v", weights={"a": 1.0, "b": 0.0}, method="regional", regions=everywhere)
+    region = np.stack(sample_stacked(family, variant, batch, drawing(family)))
+    alone = Variant(name="v", weights={"a": 1.0})
+    plain = np.stack(sample_stacked(family, alone, Batch(["luca", "luca"], "", [1, 2]), drawing(family)))
+    assert np.abs(region.astype(int) - plain).max() <= 1
+    assert "forward" not in vars(family.denoiser)
+
+
+@pytest.mark.parametrize("family", ["sd15", "sdxl", "flux", "qwen_image"], indirect=True)
+def test_each_region_has_the_loras_and_prompt_of_its_own(family):
+    wide = replace(drawing(family), width=96)
+
+    def regional(regions: list[dict], **weights: float) -> np.ndarray:
+        variant = Variant(name="v", weights=weights, method="regional", regions=regions, feather=0.0)
+        return np.stack(sample_stacked(family, variant, BATCH, wide)).astype(int)
+
+    whole = regional(halves(), a=1.0, b=1.0)
+    assert whole.shape == (2, 64, 96, 3)
+    for other in (regional(halves(), a=0.0, b=1.0), regional(halves(one="running"), a=1.0, b=1.0)):
+        change = np.abs(whole - other).mean(axis=(0, 1, 3))  # by column
+        assert change[:40].mean() > 2 * change[-24:].mean()  # the right window reaches from 32 on
+    swapped = [{**region, "loras": [name]} for region, name in zip(halves(), "ba", strict=True)]
+    assert not np.array_equal(regional(swapped, a=1.0, b=1.0), whole)
+
+
+@pytest.mark.parametrize("family", ["sd15", "sdxl"], indirect=True)
+def test_regions_follow_the_mean_of_their_predictions(family):
+    left, right = halves("luca", "running")
+    rest = {"prompt": "gia", "area": None}
+    right["area"] = [0.75, 0, 1, 1]
+    variant = Variant(
+        name="v", weights={"a": 0.9, "b": 0.6, "c": 0.5}, method="regional", regions=[left, right, rest], feather=0.1
+    )
+    grid = (8, 8)
+    parts = parts_of([region.area for region in variant.regions], grid, 0.1)
+    assert np.allclose(sum(part.weights for part in parts), 1)
+    solver = DPMSolverMultistepScheduler.from_config(family.scheduler.config, use_karras_sigmas=True)
+    solver.set_timesteps(STEPS)
+    noise = [torch.randn((1, 4, 8, 8), generator=torch.Generator().manual_seed(seed)) for seed in BATCH.seeds]
+    latents = torch.cat(noise) * solver.init_noise_sigma
+    views = family.describe([View((64, 64), (0, 0), (64, 64))] * 2)
+    with torch.no_grad():
+        for time in solver.timesteps:
+            guidance = torch.zeros_like(latents)
+            seen = solver.scale_model_input(latents, time)
+            for part, region, own in zip(parts, variant.regions, ({"a": 0.9}, {"b": 0.6}, {}), strict=True):
+                set_lora_weights(family, {**own, "c": 0.5})
+                told, away = (
+                    family.predict(seen, time, {**family.encode_prompts([prompt] * 2), **views})
+                    for prompt in (region.prompt, BATCH.negative_prompt)
+                )
+                guidance += torch.from_numpy(part.weights) * (away + GUIDANCE * (told - away))
+            latents = solver.step(guidance, time, latents).prev_sample
+        values = family.vae.decode(latents / family.vae.config.scaling_factor).sample
+    drawn_so = np.stack(sample_stacked(family, variant, BATCH, drawing(family)))
+    assert np.abs(drawn_so.astype(int) - np.stack(to_levels(values))).max() <= 2
+
+
+@pytest.mark.parametrize("family", ["qwen_image_edit"], indirect=True)
+def test_what_edits_pictures_has_no_regions(family):
+    with pytest.raises(InputFault, match="edits pictures, which have no regions"):
+        drawn(family, {"a": 1.0, "b": 1.0}, "regional", regions=halves())
+
+
+@pytest.mark.parametrize(
+    ("regions", "fault"),
+    [
+        ([], "has no region with an area"),
+        ([{"prompt": ""}], "has no region with an area"),
+        ([*halves(), {"prompt": ""}, {"prompt": ""}], "two regions without an area"),
+        ([{**halves()[0], "loras": ["nino"]}], "has a region of 'nino', which has no weight"),
+        ([{**region, "loras": ["a"]} for region in halves()], "has 'a' in two regions"),
+        ([{**halves()[0], "area": [0, 0, 0.6, 1]}, halves()[1]], "regions that overlap, 0 and 1"),
+        ([{**halves()[0], "area": [0.6, 0, 0.6, 1]}], "is no box"),
+        ([{**halves()[0], "area": [0, 0, 2, 1]}], "less than or equal to 1"),
+    ],
+)
+def test_regions_that_cannot_be_are_refused(regions: list[dict], fault: str):
+    with pytest.raises(ValidationError, match=fault):
+        Variant(name="v", weights={"a": 1.0, "b": 1.0}, method="regional", regions=regions)
+
+
+def test_only_regional_variants_have_regions():
+    with pytest.raises(ValidationError, match="has regions, which composite does not look at"):
+        Variant(name="v", weights={"a": 1.0, "b": 1.0}, method="composite", regions=halves())
 
 
 def scales(model, name: str) -> dict[str, float]:
@@ -191,7 +300,7 @@ def test_variants_that_make_no_sense_are_refused():
         Variant(name="v", weights={"a": 0.0}, method="switch")
     with pytest.raises(ValidationError, match="weighs blocks of 'b', which has no weight"):
         Variant(name="v", weights={"a": 1.0}, blocks={"b": {"inner": 1.0}})
-    with pytest.raises(ValidationError, match="'linear', 'switch' or 'composite'"):
+    with pytest.raises(ValidationError, match="'linear', 'switch', 'composite' or 'regional'"):
         Variant(name="v", weights={"a": 1.0}, method="sum")
 
 

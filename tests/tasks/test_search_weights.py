@@ -9,11 +9,11 @@ import torch
 from data_contracts.composition import FILE, Composition
 from data_contracts.dataset import Dataset, read_rows
 from data_contracts.faults import InputFault
-from data_contracts.lora_stages import ComposeLorasConfig, SearchWeightsConfig
 from data_contracts.manifest import Manifest
 from data_contracts.project import Project
 from data_contracts.project_file import load_project
 from data_contracts.results import LoraFile, StackPicture, WeightTrial
+from data_contracts.stack_stages import ComposeLorasConfig, SearchWeightsConfig
 from flows.stack_loras import stack_loras
 from models.diffusion.lora_file import LoraModule, LoraWeights, save_kohya
 from tasks.compose_loras import variants_of
@@ -30,7 +30,7 @@ SEARCH = SearchWeightsConfig(trials=7, seeds=2, steps=2)
 RUN = """
 import sys
 from pathlib import Path
-from data_contracts.lora_stages import ComposeLorasConfig, SearchWeightsConfig
+from data_contracts.stack_stages import ComposeLorasConfig, SearchWeightsConfig
 from tasks.search_weights import search_weights
 from tests.tasks.test_search_weights import loras_in
 folder = Path(sys.argv[1])

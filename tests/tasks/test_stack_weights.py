@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data_contracts.faults import InputFault
-from data_contracts.lora_stages import SearchWeightsConfig
+from data_contracts.stack_stages import SearchWeightsConfig
 from tasks.stack_weights import STARTUP, Sampler, Space, best_first, starting_weights
 
 NAMES = ("luca", "portorosso", "running")

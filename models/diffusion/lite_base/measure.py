@@ -11,7 +11,7 @@ from PIL import Image
 from rich.progress import track
 
 from models.diffusion import sd15
-from models.diffusion.families import Drawing
+from models.diffusion.drawing import Drawing
 from models.metrics.psnr import psnr_db
 from models.metrics.world_probe.judge import WorldProbe
 from models.pictures import Picture
