@@ -1,7 +1,6 @@
 """What a trainer is asked for: the settings of one LoRA, its examples, and where its files go."""
 
 from pathlib import Path
-from statistics import fmean
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -104,8 +103,23 @@ class TrainSettings(Config):
     validate_pictures: int = Field(
         default=16, ge=1, le=1000, description="held-out pictures of a validation, and as many learnt ones, at most"
     )
-    choose: Literal["last", "best"] = Field(
-        default="last", description="which step's weights the LoRA has: the last, or those of the best validation"
+    validate_drawn: int = Field(
+        default=0,
+        ge=0,
+        le=256,
+        description="pictures drawn at each validation, of held-out captions, by sample_steps and sample_guidance: how "
+        "like held-out ones they are, how different, and whether they repeat learnt ones; 0: none",
+    )
+    drawn_embedder: str | None = Field(
+        default=None, description="a backend of models/embed, for likeness and diversity of what is drawn"
+    )
+    drawn_text_scorer: str | None = Field(
+        default=None, description="a backend of models/metrics/text_scorers, for what is drawn and its caption"
+    )
+    choose: Literal["last", "best", "likeness"] = Field(
+        default="last",
+        description="which step's weights the LoRA has: the last; best: those that denoise held-out pictures best; "
+        "likeness: those that draw what is likest to them",
     )
     patience: int = Field(
         default=0, ge=0, description="training ends after so many validations without gain over the best; 0: never"
@@ -121,10 +135,16 @@ class TrainSettings(Config):
         if self.sample_every and not self.sample_prompts:
             message = f"sample_every is {self.sample_every}, but sample_prompts is empty: give a prompt, or set it to 0"
             raise ValueError(message)
-        if not self.validate_every and (self.choose == "best" or self.patience):
+        if not self.validate_every and (self.choose != "last" or self.patience):
             message = (
                 f"choose is {self.choose!r} and patience {self.patience}, but validate_every is 0, so nothing is "
                 "measured: raise validate_every, or choose 'last' with patience 0"
+            )
+            raise ValueError(message)
+        if self.choose == "likeness" and not (self.validate_drawn and self.drawn_embedder):
+            message = (
+                f"choose is 'likeness', but validate_drawn is {self.validate_drawn} and drawn_embedder "
+                f"{self.drawn_embedder}: draw 4 pictures or more and name an embedder, or choose 'best'"
             )
             raise ValueError(message)
         return self
@@ -142,6 +162,23 @@ class TrainExample(Config):
     repeats: int = Field(default=1, ge=1, description="how often the picture is shown in one pass over all")
 
 
+class DrawnPrompt(Config):
+    """A picture to be drawn at each validation."""
+
+    caption: str
+    plain: str = Field(description="what a text scorer reads: the caption with plain words in the trigger's place")
+    control: Path | None = Field(default=None, description="Qwen-Image-Edit only: what is edited")
+
+
+class DrawRequest(Config):
+    """What is drawn at each validation, and what it is compared with."""
+
+    prompts: tuple[DrawnPrompt, ...] = Field(min_length=1)
+    references: tuple[TrainExample, ...] = Field(
+        description="pictures of the subject that are never learnt from; what a mask leaves out does not count"
+    )
+
+
 class TrainRequest(Config):
     """All that a trainer needs to know; written to a file, the one argument of its process."""
 
@@ -155,9 +192,10 @@ class TrainRequest(Config):
     compared: tuple[TrainExample, ...] = Field(
         default=(), description="some of the examples, validated beside those held out: the difference is overfitting"
     )
+    drawing: DrawRequest | None = Field(default=None, description="what validations draw besides; null: nothing")
     output: Path = Field(
         description="folder of lora.safetensors, loss.jsonl, samples/, checkpoints/ and, with validations, "
-        "validation.jsonl and best.safetensors"
+        "validation.jsonl, drawn/ and best.safetensors"
     )
     settings: TrainSettings
     metadata: dict[str, str] = Field(default_factory=dict, description="kept in the file under `reel2lora.`")
@@ -172,27 +210,3 @@ class TrainRequest(Config):
                 message = f"masked_loss is on, but {example.image} has no mask: give one, or turn masked_loss off"
                 raise ValueError(message)
         return self
-
-
-class Validation(Config):
-    """A line of validation.jsonl: how well a LoRA denoises pictures, at the same noise in every line."""
-
-    step: int = Field(ge=0, description="finished optimizer steps; 0 is the base model")
-    held_out: tuple[float, ...] = Field(min_length=1, description="loss of each picture never learnt from")
-    learnt: tuple[float, ...] = Field(default=(), description="loss of each picture learnt from")
-
-    @property
-    def loss(self) -> float:
-        """Mean over the held-out pictures."""
-        return fmean(self.held_out)
-
-    @property
-    def learnt_loss(self) -> float | None:
-        """Mean over the learnt pictures; None where none were measured."""
-        return fmean(self.learnt) if self.learnt else None
-
-
-def read_validations(path: Path) -> tuple[Validation, ...]:
-    """Read a validation.jsonl; none where the file is missing."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return tuple(Validation.model_validate_json(line) for line in lines)

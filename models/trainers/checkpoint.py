@@ -21,7 +21,8 @@ from data_contracts.training import TrainRequest
 
 KEPT = 2
 # These decide what is watched while training, not what comes out of it: changing them need not restart a run.
-_WATCHING = {"checkpoint_every", "sample_every", "sample_prompts", "sample_steps", "sample_guidance"}
+_WATCHING = {"checkpoint_every", "sample_every", "sample_prompts"}
+_DRAWING = {"sample_steps", "sample_guidance"}
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,9 @@ class State:
 def request_digest(request: TrainRequest) -> str:
     """Return the digest of what decides a training's result."""
     pictures = [list(each) for each in (request.examples, request.held_out, request.compared)]
-    return digest_of([request.base, pictures, request.settings.model_dump(exclude=_WATCHING)])
+    drawn = [request.drawing] if request.drawing else []
+    watching = _WATCHING if drawn else _WATCHING | _DRAWING
+    return digest_of([request.base, pictures, *drawn, request.settings.model_dump(exclude=watching)])
 
 
 def require_same(kept: str, asked: str, path: Path, remove: str) -> None:

@@ -131,7 +131,7 @@ def refuse_unknown(settings: TrainSettings) -> None:
     Raises:
         InputFault: they would train something else than the settings say.
     """
-    if settings.choose == "best" or settings.patience:
+    if settings.choose != "last" or settings.patience:
         message = (
             f"choose is {settings.choose!r} and patience {settings.patience}, but kohya's sd-scripts validate nothing: "
             "train with `trainer: native`, or set 'last' and 0"

@@ -13,14 +13,14 @@ import torch
 from data_contracts.training import TrainRequest
 from models.child import Stopped, emit, run_child, stop_requested, use_threads
 from models.diffusion import load_base
-from models.diffusion.families import DENOISER, Drawing
+from models.diffusion.families import DENOISER
 from models.diffusion.lora_file import LoraWeights, from_peft, save_kohya
-from models.pictures import encode_png
 from models.seeds import derived_seed
 from models.trainers.checkpoint import LossLog, State, load_checkpoint, request_digest, save_checkpoint
 from models.trainers.course import Course
-from models.trainers.examples import covering, prepare
+from models.trainers.examples import prepare
 from models.trainers.lora_metadata import lora_metadata
+from models.trainers.pictures import draw_one, write_png
 from models.trainers.step import Adapter, Trainer
 
 
@@ -107,8 +107,9 @@ class Run:
         if self.settings.choose == "last":
             self._write(path, last)
         self.adapter.load(best_weights)
-        self._write(path if self.settings.choose == "best" else path.with_name("best.safetensors"), best)
-        return path, best if self.settings.choose == "best" else last
+        chosen = self.settings.choose != "last"
+        self._write(path if chosen else path.with_name("best.safetensors"), best)
+        return path, best if chosen else last
 
     def _save(self) -> None:
         best = self.course.other_weights(self.finished)
@@ -122,7 +123,6 @@ class Run:
         if not settings.sample_every or not step or step % settings.sample_every:
             return
         folder = self.request.output / "samples"
-        folder.mkdir(exist_ok=True)
         for number, prompt in enumerate(settings.sample_prompts):
             path = folder / f"step-{step:06}-{number}.png"
             if path.exists():
@@ -132,14 +132,8 @@ class Run:
             words = prompt.replace("{trigger}", self.request.trigger)
             views = self.trainer.prepared.views
             edited = views[number % len(views)].control
-            square = (settings.resolution, settings.resolution)
-            controls = () if edited is None else (covering(edited, square),)
-            drawing = Drawing(settings.sample_steps, settings.sample_guidance, settings.resolution, controls)
             seed = derived_seed(settings.seed, "sample", number)
-            picture = self.adapter.model.sample([words], "", [seed], drawing)[0]
-            beside = path.with_name(path.name + ".part")
-            beside.write_bytes(encode_png(picture))
-            beside.replace(path)
+            write_png(path, draw_one(self.adapter.model, words, seed, settings, edited))
             emit("sample", step=step, image=str(path))
 
     def _write(self, path: Path, step: int) -> None:

@@ -22,7 +22,7 @@ from data_contracts.records import (
     Record,
 )
 from data_contracts.results import Evaluation, Finding, LoraFile, LoraWeight, StackPicture
-from data_contracts.training import Validation
+from data_contracts.validations import Validation
 
 HARBOUR = Path(__file__).parents[2] / "samples" / "harbour"
 FILM_FRAMES_A_PICTURE = 4
