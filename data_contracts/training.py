@@ -97,6 +97,11 @@ class TrainSettings(Config):
     sample_prompts: tuple[str, ...] = Field(default=(), description="one picture each; `{trigger}` is filled in")
     sample_steps: int = Field(default=20, ge=1, le=1000, description="denoising steps of a sample picture")
     sample_guidance: float = Field(default=7.0, ge=0, le=50, description="classifier-free guidance of sample pictures")
+    tensorboard: bool = Field(
+        default=False,
+        description="losses, rate and pictures as TensorBoard's event files too, in `tensorboard/` of the output",
+        json_schema_extra={"digest": False},
+    )
     validate_every: int = Field(
         default=250, ge=0, description="steps between validations, on pictures that were held out; 0: never"
     )

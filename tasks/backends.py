@@ -18,6 +18,7 @@ from models.pose import POSE_ESTIMATORS
 from models.segment import SEGMENTERS
 from models.segment.detect import DETECTORS, load_detector
 from models.trainers import TRAINERS
+from models.trainers.board import EVENT_FILES
 from models.trainers.optimizers import OPTIMIZERS
 from tasks import (
     assemble_dataset,
@@ -117,6 +118,11 @@ PLACES: dict[str, Place] = {
         PRECISIONS,
         lambda project: [plan.train.settings.precision for plan in project.loras.values()],
         by_name(PRECISIONS.load),
+    ),
+    "loras.*.train.tensorboard": Place(
+        EVENT_FILES,
+        lambda project: ["tensorboard" for plan in project.loras.values() if plan.train.settings.tensorboard],
+        lambda name, _: EVENT_FILES.require(name),
     ),
     "loras.*.train.drawn_embedder": Place(
         EMBEDDERS,

@@ -6,15 +6,16 @@ from data_contracts.dataset import Dataset
 from data_contracts.results import LoraFile
 from data_contracts.validations import Drawn, Validation
 from models.sheets.drawing import Picture, Size, evenly, fit, read
-from models.sheets.page import Page, Section, Tile, draw_page
+from models.sheets.page import CONTENT, Page, Section, Tile, draw_page
 from models.sheets.plots import drawn, plots
 
+CURVES: Size = (CONTENT, 250)
 MOST_STEPS = 8
 MOST_CAPTIONS = 6
 MEASURES: Mapping[str, Callable[[Drawn], float | None]] = {
     "likeness to held-out pictures": lambda found: found.mean_likeness,
-    "cosine to the caption": lambda found: found.mean_text,
-    "different pictures": lambda found: found.diversity,
+    "likeness to the caption": lambda found: found.mean_text,
+    "pictures that differ": lambda found: found.diversity,
     "copies of learnt pictures": lambda found: found.copies,
 }
 
@@ -35,15 +36,24 @@ def drawn_curves(course: Sequence[Validation], row: LoraFile, size: Size) -> Pic
     return drawn(figure)
 
 
-def drawn_grid(loras: Dataset[LoraFile], row: LoraFile, course: Sequence[Validation]) -> Picture | None:
-    """Show each caption at several steps, the base model's first; None where validations drew nothing."""
+def drawn_parts(loras: Dataset[LoraFile], row: LoraFile, course: Sequence[Validation]) -> list[Picture]:
+    """Show the figures, then each caption at several steps, the base model's first; empty where nothing was drawn."""
     found = {each.step: each.drawn for each in course if each.drawn is not None}
     if not found:
-        return None
+        return []
+    figures = Page("Drawn while training", "", "held-out captions", CURVES[1] / CURVES[0], (1,), text_lines=0)
+    parts = [
+        draw_page(figures, [Section([Tile(lambda size: drawn_curves(course, row, size))])]),
+        _grid(loras, row, found),
+    ]
+    return [part for part in parts if part is not None]
+
+
+def _grid(loras: Dataset[LoraFile], row: LoraFile, found: Mapping[int, Drawn]) -> Picture | None:
     pictures: dict[int, list[str]] = {}
     for step, name in zip(row.drawn_steps, row.drawn, strict=True):
         pictures.setdefault(step, []).append(name)
-    steps = _shown(list(found), row)
+    steps = shown(list(found), row)
 
     def tile(step: int, place: int) -> Tile:
         path = loras.path(pictures[step][place])
@@ -51,11 +61,11 @@ def drawn_grid(loras: Dataset[LoraFile], row: LoraFile, course: Sequence[Validat
 
     captions = evenly(list(enumerate(row.drawn_captions)), MOST_CAPTIONS)
     rows = [Section([tile(step, place) for step in steps], caption) for place, caption in captions]
-    note = "held-out captions, the same noise in each row; below: step, likeness"
-    return draw_page(Page("Drawn while training", "pictures", note, columns=(max(4, len(steps)),)), rows)
+    note = "the same noise in each row; below: step, likeness to held-out pictures"
+    return draw_page(Page("The pictures", "pictures", note, columns=(max(4, len(steps)),)), rows)
 
 
-def _shown(steps: Sequence[int], row: LoraFile) -> list[int]:
+def shown(steps: Sequence[int], row: LoraFile) -> list[int]:
     """Return at most MOST_STEPS steps at even distances, that of the LoRA's weights among them."""
     chosen = row.chosen_step or row.steps
     shown = evenly(steps, MOST_STEPS)

@@ -14,7 +14,7 @@ from data_contracts.dataset import Dataset
 from data_contracts.results import LoraFile
 from data_contracts.validations import Validation, read_validations
 from models.sheets.drawing import PAPER, Picture, Size, fit, read
-from models.sheets.drawn import drawn_curves, drawn_grid
+from models.sheets.drawn import drawn_parts
 from models.sheets.page import CONTENT, WIDTH, Page, Section, Tile, draw_page
 from models.sheets.plots import drawn, plots
 
@@ -95,7 +95,6 @@ def _parts(loras: Dataset[LoraFile], row: LoraFile) -> list[Picture]:
         curves.append(Tile(lambda size: validation_curve(course, row, size)))
         note += f" · held-out loss {_change(row.base_held_out_loss, row.held_out_loss, 4)}"
     if any(each.drawn for each in course):
-        curves.append(Tile(lambda size: drawn_curves(course, row, size)))
         note += f" · likeness {_change(row.base_likeness, row.likeness, 3)}" if row.likeness is not None else ""
     head = draw_page(
         Page(
@@ -115,7 +114,7 @@ def _parts(loras: Dataset[LoraFile], row: LoraFile) -> list[Picture]:
     columns = (max(4, min(8, len(samples))),)
     below = Page("Samples while training", "samples", "same prompt and seed", columns=columns)
     tail = draw_page(below, [Section(samples)])
-    return [part for part in (head, tail, drawn_grid(loras, row, course)) if part is not None]
+    return [part for part in (head, tail, *drawn_parts(loras, row, course)) if part is not None]
 
 
 def _change(base: float | None, lora: float | None, digits: int) -> str:

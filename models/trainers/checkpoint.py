@@ -7,7 +7,7 @@ functions of the step. A checkpoint is a folder, written beside and renamed, so 
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from data_contracts.training import TrainRequest
 
 KEPT = 2
 # These decide what is watched while training, not what comes out of it: changing them need not restart a run.
-_WATCHING = {"checkpoint_every", "sample_every", "sample_prompts"}
+_WATCHING = {"checkpoint_every", "sample_every", "sample_prompts", "tensorboard"}
 _DRAWING = {"sample_steps", "sample_guidance"}
 
 
@@ -107,11 +107,20 @@ class StepLog:
         beside = path.with_name(path.name + ".part")
         beside.write_text("".join(json.dumps(entry) + "\n" for entry in kept), encoding="utf-8")
         beside.replace(path)
+        self._listeners: list[Callable[[dict[str, Any]], None]] = []
+
+    def tell(self, listener: Callable[[dict[str, Any]], None]) -> None:
+        """Tell a listener of every line that is there, and of those to come."""
+        for entry in self.entries():
+            listener(entry)
+        self._listeners.append(listener)
 
     def write(self, entry: dict[str, Any]) -> None:
         """Add the line of one step."""
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
+        for listener in self._listeners:
+            listener(entry)
 
     def entries(self) -> Iterator[dict[str, Any]]:
         """Yield the whole lines; the last may have been cut off by a kill."""

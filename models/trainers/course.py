@@ -1,5 +1,8 @@
 """The validations of one training so far, and the best one's weights: what a resumed run needs to choose the same."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 
 from data_contracts.training import TrainRequest
@@ -50,6 +53,11 @@ class Course:
     def is_exhausted(self) -> bool:
         """Whether the training has gone on without gain for as long as the settings allow."""
         return is_exhausted(self.validations, self.settings.patience, self.settings.choose)
+
+    def tell(self, listener: Callable[[dict[str, Any]], None]) -> None:
+        """Tell a listener of every validation that is there, and of those to come."""
+        if self.measuring is not None:
+            self.measuring[1].tell(listener)
 
     def validate(self, step: int) -> None:
         """Measure the adapter as it is after `step` steps, where that is due and not done; SIGTERM breaks it off.

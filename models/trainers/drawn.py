@@ -21,7 +21,7 @@ from models.metrics.likeness import likeness, subject_alone
 from models.metrics.text_scorers import TEXT_SCORERS, TextScorer
 from models.pictures import Picture, read_grey, read_rgb
 from models.seeds import derived_seed
-from models.trainers.pictures import draw_one, write_png
+from models.trainers.pictures import draw, write_png
 
 _SEED = 0  # not the run's own: runs of other seeds and settings are compared with one another
 _DIGITS = 6
@@ -51,13 +51,16 @@ class Drawings:
             MissingWeights: the embedder's or the text scorer's weights are not on this machine.
         """
         pictures: list[Picture] = []
-        for number, prompt in enumerate(self.drawing.prompts):
+        settings, prompts = self.request.settings, self.drawing.prompts
+        for start in range(0, len(prompts), settings.batch):  # what fits into memory with gradients fits without
             if stop_requested():
                 return None
-            edited = read_rgb(prompt.control) if prompt.control else None
-            seed = derived_seed(_SEED, "drawn", number)
-            pictures.append(draw_one(self.model, prompt.caption, seed, self.request.settings, edited))
-            write_png(drawn_path(self.request.output, step, number), pictures[-1])
+            asked = prompts[start : start + settings.batch]
+            seeds = [derived_seed(_SEED, "drawn", start + place) for place in range(len(asked))]
+            edited = [read_rgb(each.control) if each.control else None for each in asked]
+            pictures += draw(self.model, [each.caption for each in asked], seeds, settings, edited)
+        for number, picture in enumerate(pictures):
+            write_png(drawn_path(self.request.output, step, number), picture)
         return self._measured(pictures)
 
     @cached_property

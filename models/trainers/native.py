@@ -16,11 +16,12 @@ from models.diffusion import load_base
 from models.diffusion.families import DENOISER
 from models.diffusion.lora_file import LoraWeights, from_peft, save_kohya
 from models.seeds import derived_seed
+from models.trainers.board import Board
 from models.trainers.checkpoint import LossLog, State, load_checkpoint, request_digest, save_checkpoint
 from models.trainers.course import Course
 from models.trainers.examples import prepare
 from models.trainers.lora_metadata import lora_metadata
-from models.trainers.pictures import draw_one, write_png
+from models.trainers.pictures import draw, write_png
 from models.trainers.step import Adapter, Trainer
 
 
@@ -43,6 +44,8 @@ def train(request_file: Path) -> None:
     except FloatingPointError:
         emit("diverged", step=run.finished)
         raise
+    finally:
+        run.close()
     lora, step = run.write_loras()
     emit("done", lora=str(lora), step=step, steps=run.finished, final_loss=run.log.final_loss())
 
@@ -64,8 +67,17 @@ class Run:
         self.finished = saved.step if saved else 0
         self.log = LossLog(request.output / "loss.jsonl", self.finished)
         self.course = Course(self.adapter, request, self.finished, saved.best if saved else None)
+        self.board = Board(request, self.finished) if request.settings.tensorboard else None
+        if self.board is not None:
+            self.log.tell(self.board.step)
+            self.course.tell(self.board.validation)
         if not self.adapter.trains_text_encoder:
             model.set_aside_text_encoders()
+
+    def close(self) -> None:
+        """Write what TensorBoard is to read, where that is asked for."""
+        if self.board is not None:
+            self.board.close()
 
     @property
     def is_over(self) -> bool:
@@ -125,16 +137,17 @@ class Run:
         folder = self.request.output / "samples"
         for number, prompt in enumerate(settings.sample_prompts):
             path = folder / f"step-{step:06}-{number}.png"
-            if path.exists():
-                continue
-            if stop_requested():
-                return
-            words = prompt.replace("{trigger}", self.request.trigger)
-            views = self.trainer.prepared.views
-            edited = views[number % len(views)].control
-            seed = derived_seed(settings.seed, "sample", number)
-            write_png(path, draw_one(self.adapter.model, words, seed, settings, edited))
-            emit("sample", step=step, image=str(path))
+            if not path.exists():
+                if stop_requested():
+                    return
+                words = prompt.replace("{trigger}", self.request.trigger)
+                views = self.trainer.prepared.views
+                edited = views[number % len(views)].control
+                seed = derived_seed(settings.seed, "sample", number)
+                write_png(path, draw(self.adapter.model, [words], [seed], settings, [edited])[0])
+                emit("sample", step=step, image=str(path))
+            if self.board is not None:
+                self.board.sample(path)
 
     def _write(self, path: Path, step: int) -> None:
         """Write the adapter, whose weights are those of `step`, as a LoRA file."""

@@ -1,5 +1,6 @@
 """What a training draws while it learns, each picture from the same noise every time."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from data_contracts.training import TrainSettings
@@ -8,17 +9,21 @@ from models.pictures import Picture, encode_png
 from models.trainers.examples import covering
 
 
-def draw_one(
-    model: DiffusionModel, prompt: str, seed: int, settings: TrainSettings, edited: Picture | None = None
-) -> Picture:
-    """Return a square picture `(H, W, 3) RGB` uint8 of the prompt, with the adapters that are on.
+def draw(
+    model: DiffusionModel,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    settings: TrainSettings,
+    edited: Sequence[Picture | None],
+) -> list[Picture]:
+    """Return a square picture `(H, W, 3) RGB` uint8 of each prompt and its seed, with the adapters that are on.
 
-    edited: what is edited into it, where the family edits.
+    edited: what is edited into each; None where the family does not edit.
     """
     square = (settings.resolution, settings.resolution)
-    controls = () if edited is None else (covering(edited, square),)
+    controls = tuple(covering(each, square) for each in edited if each is not None)
     drawing = Drawing(settings.sample_steps, settings.sample_guidance, settings.resolution, controls)
-    return model.sample([prompt], "", [seed], drawing)[0]
+    return model.sample(prompts, "", seeds, drawing)
 
 
 def write_png(path: Path, picture: Picture) -> None:
