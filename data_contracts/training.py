@@ -26,6 +26,11 @@ class TrainSettings(Config):
         description="inner dimension at 3x3 convolutions; above 0 the residual blocks learn as well, 0 attention alone",
     )
     conv_alpha: float = Field(default=1.0, gt=0, le=1024, description="as alpha, with conv_rank")
+    dora: bool = Field(
+        default=False,
+        description="the lengths of the weights' rows are learnt apart from their directions (DoRA), for more time and "
+        "memory; not for FLUX, nor by sd-scripts; ComfyUI reads it, AUTOMATIC1111 and diffusers do not",
+    )
     learning_rate: float = Field(default=1e-4, gt=0, le=1, description="peak rate of the U-Net's adapter")
     text_encoder_learning_rate: float = Field(
         default=5e-5,
