@@ -7,7 +7,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from data_contracts.faults import InputFault
+from data_contracts.project_file import load_project
 from data_contracts.training import TrainSettings
+from flows.checks.memory_faults import trainer_faults
 from models.diffusion import load_base, sd15
 from models.diffusion.families import networks_of
 from models.diffusion.key_formats import KEY_FORMATS, no_dora
@@ -30,6 +32,7 @@ from tests.random_base import make_random_base
 from tests.random_flux import make_random_flux
 from tests.random_qwen_image import make_random_qwen_image
 from tests.random_sdxl import make_random_sdxl
+from tests.small_project import CONFIG
 
 SIZE = AdapterSize(3, 1.5, conv_rank=2, conv_alpha=1.0, dora=True)
 ATTENTION = "mid_block.attentions.0.transformer_blocks.0.attn1.to_q"
@@ -185,6 +188,10 @@ def test_what_cannot_be_a_dora_is_refused_with_what_to_do(base, file, tmp_path):
     assert [family for family, keys in KEY_FORMATS.items() if no_dora(keys)] == ["flux"]
     with pytest.raises(InputFault, match="sd-scripts train no DoRA"):
         require_possible(base, settings.model_copy(update={"masked_loss": False}))
+    project = load_project(CONFIG, {"loras.luca.train.dora": "true", "loras.happy.train.dora": "true"})
+    (fault,) = trainer_faults(project, flux, ["luca"])
+    assert (fault.place, fault.severity) == ("loras.luca.train", "error")
+    assert trainer_faults(project, base, ["luca", "happy"]) == []
     with pytest.raises(InputFault, match="it is not merged"):
         merge([(load_kohya(file), 1.0)])
 
