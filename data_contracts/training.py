@@ -55,6 +55,13 @@ class TrainSettings(Config):
     )
     warmup_steps: int = Field(default=100, ge=0, description="steps in which the rate rises linearly from 0")
     weight_decay: float = Field(default=0.01, ge=0, le=1, description="AdamW")
+    ema: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="what a moving average of the adapter's weights keeps of itself at each step, such as 0.99; it is "
+        "what is validated, drawn with and written; 0: no average",
+    )
     max_gradient_norm: float = Field(default=1.0, ge=0, description="longer gradients are scaled down; 0: never")
     min_snr_gamma: float = Field(
         default=5.0,

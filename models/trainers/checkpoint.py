@@ -33,6 +33,7 @@ class State:
     weights: dict[str, torch.Tensor]  # what is trained, by name
     optimizer: dict[str, Any]
     best: dict[str, torch.Tensor] | None = None  # the weights of the best validation, where they are others
+    average: dict[str, torch.Tensor] | None = None  # their moving average, where there is one
 
 
 def request_digest(request: TrainRequest) -> str:
@@ -65,8 +66,9 @@ def save_checkpoint(folder: Path, state: State, digest: str) -> Path:
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir()
     save_file(_on_cpu(state.weights), beside / "weights.safetensors")
-    if state.best is not None:
-        save_file(_on_cpu(state.best), beside / "best.safetensors")
+    for name, tensors in (("best", state.best), ("average", state.average)):
+        if tensors is not None:
+            save_file(_on_cpu(tensors), beside / f"{name}.safetensors")
     torch.save(state.optimizer, beside / "optimizer.pt")
     content = {"step": state.step, "request": digest}
     (beside / "state.json").write_text(json.dumps(content) + "\n", encoding="utf-8")
@@ -92,10 +94,9 @@ def load_checkpoint(folder: Path, digest: str) -> State | None:
     content = json.loads((path / "state.json").read_text(encoding="utf-8"))
     require_same(content["request"], digest, path, remove=str(folder))
     optimizer = torch.load(path / "optimizer.pt", map_location="cpu", weights_only=True)
-    best = path / "best.safetensors"
-    return State(
-        content["step"], load_file(path / "weights.safetensors"), optimizer, load_file(best) if best.is_file() else None
-    )
+    files = [path / f"{name}.safetensors" for name in ("best", "average")]
+    best, average = (load_file(file) if file.is_file() else None for file in files)
+    return State(content["step"], load_file(path / "weights.safetensors"), optimizer, best, average)
 
 
 class StepLog:

@@ -140,6 +140,12 @@ def refuse_unknown(settings: TrainSettings) -> None:
     if settings.dora:
         message = "dora is on, but kohya's sd-scripts train no DoRA: train with `trainer: native`, or set dora to false"
         raise InputFault(message)
+    if settings.ema:
+        message = (
+            f"ema is {settings.ema:g}, but kohya's sd-scripts average no weights: train with `trainer: native`, or set "
+            "ema to 0"
+        )
+        raise InputFault(message)
     if settings.precision == "nf4":
         message = (
             "precision is nf4, but kohya's sd-scripts hold no Stable Diffusion in 4 bits: train with "

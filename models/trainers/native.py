@@ -6,6 +6,7 @@ Held-out pictures are validated on the way, which changes nothing in what is lea
 """
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -16,6 +17,7 @@ from models.diffusion import load_base
 from models.diffusion.families import DENOISER
 from models.diffusion.lora_file import LoraWeights, from_peft, save_kohya
 from models.seeds import derived_seed
+from models.trainers.average import Average
 from models.trainers.board import Board
 from models.trainers.checkpoint import LossLog, State, load_checkpoint, request_digest, save_checkpoint
 from models.trainers.course import Course
@@ -64,15 +66,23 @@ class Run:
         if saved is not None:
             self.adapter.load(saved.weights)
             self.trainer.optimizer.load_state_dict(saved.optimizer)
+        self.average = Average(self.adapter, self.settings.ema) if self.settings.ema else None
+        if self.average is not None and saved is not None and saved.average is not None:
+            self.average.load(saved.average)
         self.finished = saved.step if saved else 0
         self.log = LossLog(request.output / "loss.jsonl", self.finished)
-        self.course = Course(self.adapter, request, self.finished, saved.best if saved else None)
+        with self.kept_weights():
+            self.course = Course(self.adapter, request, self.finished, saved.best if saved else None)
         self.board = Board(request, self.finished) if request.settings.tensorboard else None
         if self.board is not None:
             self.log.tell(self.board.step)
             self.course.tell(self.board.validation)
         if not self.adapter.trains_text_encoder:
             model.set_aside_text_encoders()
+
+    def kept_weights(self) -> AbstractContextManager[None]:
+        """Return what has the adapter work with the weights that are kept: their average, where one is asked for."""
+        return nullcontext() if self.average is None else self.average.in_place()
 
     def close(self) -> None:
         """Write what TensorBoard is to read, where that is asked for."""
@@ -92,16 +102,16 @@ class Run:
             Stopped: SIGTERM came; a checkpoint is saved.
         """
         settings = self.settings
-        self.course.validate(self.finished)
-        self._sample()
+        self._show()
         stopping = stop_requested()
         while not (stopping or self.is_over):
             loss = self.trainer.step(self.finished)
             self.finished += 1
+            if self.average is not None:
+                self.average.follow(self.finished)
             self.log.append(self.finished, loss, self.trainer.learning_rate)
             emit("progress", step=self.finished, steps=settings.steps, loss=loss)
-            self.course.validate(self.finished)
-            self._sample()
+            self._show()
             stopping = stop_requested()
             if stopping or self.finished % settings.checkpoint_every == 0 or self.is_over:
                 self._save()
@@ -113,11 +123,11 @@ class Run:
         """Write the LoRA that was asked for, and beside it the best where that is another; return the former's step."""
         path, last, best = self.request.output / "lora.safetensors", self.finished, self.course.best_step
         best_weights = self.course.other_weights(last)
+        if best is None or best_weights is None or self.settings.choose == "last":
+            with self.kept_weights():
+                self._write(path, last)
         if best is None or best_weights is None:
-            self._write(path, last)
             return path, last
-        if self.settings.choose == "last":
-            self._write(path, last)
         self.adapter.load(best_weights)
         chosen = self.settings.choose != "last"
         self._write(path if chosen else path.with_name("best.safetensors"), best)
@@ -125,9 +135,19 @@ class Run:
 
     def _save(self) -> None:
         best = self.course.other_weights(self.finished)
-        state = State(self.finished, self.adapter.tensors(), self.trainer.optimizer.state_dict(), best)
+        average = self.average.values if self.average else None
+        state = State(self.finished, self.adapter.tensors(), self.trainer.optimizer.state_dict(), best, average)
         path = save_checkpoint(self.request.output / "checkpoints", state, self.digest)
         emit("checkpoint", step=self.finished, path=str(path))
+
+    def _show(self) -> None:
+        """Validate and draw, where that is due, with the weights that are kept."""
+        settings, step = self.settings, self.finished
+        every = (settings.validate_every, settings.sample_every)
+        if step == settings.steps or any(each and step % each == 0 for each in every):
+            with self.kept_weights():
+                self.course.validate(step)
+                self._sample()
 
     def _sample(self) -> None:
         """Draw the sample prompts, where they are due and not drawn yet, each from the same noise every time."""
