@@ -219,6 +219,17 @@ class TrainRequest(Config):
     threads: int | None = Field(default=None, ge=1, description="null: OMP_NUM_THREADS, else one for each core")
 
     @model_validator(mode="after")
+    def _likeness_can_be_measured(self) -> "TrainRequest":
+        drawn = self.drawing is not None and self.drawing.references
+        if self.settings.choose == "likeness" and self.held_out and not drawn:
+            message = (
+                "choose is 'likeness', but no held-out picture of the subject is there to compare with: raise "
+                "`dataset.held_out_share`, or choose 'best'"
+            )
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
     def _masks_are_there(self) -> "TrainRequest":
         if not self.settings.masked_loss:
             return self

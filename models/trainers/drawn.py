@@ -39,7 +39,7 @@ class Measures:
 
 
 class Drawings:
-    """Draws and measures what a request asks to be drawn; networks are loaded when the first picture is measured."""
+    """Draws and measures what a request asks to be drawn; networks are loaded when there are pictures to measure."""
 
     def __init__(self, model: DiffusionModel, request: TrainRequest, drawing: DrawRequest) -> None:
         self.model, self.request, self.drawing = model, request, drawing
@@ -61,7 +61,10 @@ class Drawings:
             pictures += draw(self.model, [each.caption for each in asked], seeds, settings, edited)
         for number, picture in enumerate(pictures):
             write_png(drawn_path(self.request.output, step, number), picture)
-        return self._measured(pictures)
+        found = self._measured(pictures)
+        if self.model.device.type != "cpu":
+            del self.measures  # until the next time, the device's memory is the training's
+        return found
 
     @cached_property
     def measures(self) -> Measures:

@@ -16,8 +16,9 @@ from models.diffusion.key_formats import KEY_FORMATS, no_dora
 from models.diffusion.lora_file import AdapterSize, load_kohya, save_kohya
 from models.diffusion.lora_stack import adapter_parameters, adapters_off, add_fresh_adapter, add_lora, set_lora_weights
 from models.diffusion.merge import merge
+from models.trainers.examples import prepare
 from models.trainers.kohya_config import require_possible
-from models.trainers.step import Adapter
+from models.trainers.step import Adapter, Trainer
 from tests.models.family_runs import (
     add_random_adapter,
     as_killed_after_the_first_checkpoint,
@@ -98,6 +99,19 @@ def test_a_magnitude_does_not_decay(base):
     assert [group.get("weight_decay") for group in groups] == [None, None, 0.0, 0.0]
     counts = [len(group["params"]) for group in groups]
     assert counts == [2 * len(adapter.tensors()) / 3, 0, len(adapter.tensors()) / 3, 0]
+
+
+def test_in_half_precision_magnitudes_move_in_32_bits(base, tmp_path):
+    settings = {"rank": 2, "dora": True, "precision": "bfloat16", "learning_rate": 1e-2, "resolution": 64, "batch": 2}
+    changes = {"text_encoder_learning_rate": 0.0, "steps": 2, "warmup_steps": 0, "gradient_checkpointing": True}
+    config = TrainSettings.model_validate(settings | changes)
+    adapter = Adapter(sd15.load(base, config.precision, device="cpu"), config)
+    before = [value.clone() for value in adapter.parameters(denoiser=True, magnitudes=True)]
+    trainer = Trainer(adapter, prepare(adapter.model, tiny_examples(tmp_path), config), config)
+    assert all(torch.isfinite(torch.tensor(trainer.step(number))) for number in range(2))
+    for old, new in zip(before, adapter.parameters(denoiser=True, magnitudes=True), strict=True):
+        assert new.dtype == torch.float32
+        assert not torch.equal(old, new)
 
 
 def test_a_layer_does_what_the_paper_says_and_a_strength_is_a_share_of_that(base, file):

@@ -150,9 +150,13 @@ def test_what_a_mask_leaves_out_of_a_held_out_picture_does_not_count(base, pictu
     assert np.array_equal(ours, theirs)
 
 
-def test_a_likeness_that_is_not_measured_cannot_choose():
+def test_a_likeness_that_is_not_measured_cannot_choose(base, pictures, tmp_path):
     with pytest.raises(ValidationError, match="choose is 'likeness', but validate_drawn is 0"):
         TrainSettings.model_validate({"choose": "likeness", "drawn_embedder": "colour"})
+    with pytest.raises(ValidationError, match="no held-out picture of the subject is there to compare with"):
+        TrainRequest.model_validate(
+            {**asked(tmp_path, base, pictures, choose="likeness").model_dump(), "drawing": None}
+        )
     with pytest.raises(ValidationError, match="drawn_embedder None"):
         TrainSettings.model_validate({"choose": "likeness", "validate_drawn": 4})
     settings = {"choose": "likeness", "validate_drawn": 4, "drawn_embedder": "colour"}
