@@ -10,13 +10,14 @@ from models.sheets.page import CONTENT, Page, Section, Tile, draw_page
 from models.sheets.plots import drawn, plots
 
 CURVES: Size = (CONTENT, 250)
+COPIES = "copies of learnt pictures"
 MOST_STEPS = 8
 MOST_CAPTIONS = 6
 MEASURES: Mapping[str, Callable[[Drawn], float | None]] = {
     "likeness to held-out pictures": lambda found: found.mean_likeness,
     "likeness to the caption": lambda found: found.mean_text,
     "pictures that differ": lambda found: found.diversity,
-    "copies of learnt pictures": lambda found: found.copies,
+    COPIES: lambda found: found.copies,
 }
 
 
@@ -33,6 +34,8 @@ def drawn_curves(course: Sequence[Validation], row: LoraFile, size: Size) -> Pic
         axes.plot(*zip(*values, strict=True), color="#2176d6", linewidth=2, marker="o")
         axes.axvline(row.chosen_step or row.steps, color="#1b7a43", linestyle="--")
         axes.set(xlabel="step", title=name)
+        if name == COPIES:  # whole pictures, mostly none
+            axes.set_ylim(0, 1 + max(value for _, value in values))
     return drawn(figure)
 
 
