@@ -107,7 +107,7 @@ class TrainLoraConfig(StageConfig):
 
     @model_validator(mode="after")
     def _trainer_can_choose(self) -> "TrainLoraConfig":
-        if self.trainer != "native" and (self.settings.choose == "best" or self.settings.patience):
+        if self.trainer != "native" and (self.settings.choose != "last" or self.settings.patience):
             message = (
                 f"trainer {self.trainer!r} validates nothing, so it cannot train with choose {self.settings.choose!r} "
                 f"and patience {self.settings.patience}: set 'last' and 0, or train with 'native'"

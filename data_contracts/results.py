@@ -19,16 +19,26 @@ class LoraFile(Record):
     loss_log: FileName = Field(description="JSON lines: step, loss")
     samples: tuple[FileName, ...] = Field(description="pictures made while training, in order of their steps")
     sample_steps: tuple[int, ...]
+    drawn: tuple[FileName, ...] = Field(
+        default=(), description="pictures that validations drew, in order of their steps, of the same captions in each"
+    )
+    drawn_steps: tuple[int, ...] = Field(default=(), description="of each of `drawn`; 0: the base model")
+    drawn_captions: tuple[str, ...] = Field(default=(), description="what each of a step's pictures was to show")
     steps: int = Field(ge=1, description="steps that were trained; fewer than asked for where patience ended it")
     final_loss: float = Field(description="mean of the last tenth of the steps")
     chosen_step: int | None = Field(default=None, ge=1, description="the step whose weights these are; None: the last")
     validation_log: FileName | None = Field(
         default=None, description="JSON lines: the loss on held-out pictures by step; None where there is none"
     )
-    best_step: int | None = Field(default=None, ge=1, description="the step that denoises held-out pictures best")
+    best_step: int | None = Field(
+        default=None, ge=1, description="the step whose validation is best, by held-out loss or as `choose` says"
+    )
     base_held_out_loss: float | None = Field(default=None, description="of the base model, without the LoRA")
     held_out_loss: float | None = Field(default=None, description="of the LoRA, where its step was validated")
     learnt_loss: float | None = Field(default=None, description="as held_out_loss, on pictures that it learnt from")
+    base_likeness: float | None = Field(default=None, description="of what the base model draws to held-out pictures")
+    likeness: float | None = Field(default=None, description="of what the LoRA draws, where its step was validated")
+    copies: int | None = Field(default=None, ge=0, description="pictures among those that repeat a learnt one")
     dataset_digest: str = Field(description="content digest of the examples")
     shots: tuple[str, ...] = Field(description="the shots that it learnt from")
 

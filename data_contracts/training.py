@@ -1,7 +1,6 @@
 """What a trainer is asked for: the settings of one LoRA, its examples, and where its files go."""
 
 from pathlib import Path
-from statistics import fmean
 from typing import Literal
 
 from pydantic import Field, model_validator
@@ -27,6 +26,11 @@ class TrainSettings(Config):
         description="inner dimension at 3x3 convolutions; above 0 the residual blocks learn as well, 0 attention alone",
     )
     conv_alpha: float = Field(default=1.0, gt=0, le=1024, description="as alpha, with conv_rank")
+    dora: bool = Field(
+        default=False,
+        description="the lengths of the weights' rows are learnt apart from their directions (DoRA), for more time and "
+        "memory; not for FLUX, nor by sd-scripts; ComfyUI reads it, AUTOMATIC1111 and diffusers do not",
+    )
     learning_rate: float = Field(default=1e-4, gt=0, le=1, description="peak rate of the U-Net's adapter")
     text_encoder_learning_rate: float = Field(
         default=5e-5,
@@ -51,6 +55,13 @@ class TrainSettings(Config):
     )
     warmup_steps: int = Field(default=100, ge=0, description="steps in which the rate rises linearly from 0")
     weight_decay: float = Field(default=0.01, ge=0, le=1, description="AdamW")
+    ema: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="what a moving average of the adapter's weights keeps of itself at each step, such as 0.99; it is "
+        "what is validated, drawn with and written; 0: no average",
+    )
     max_gradient_norm: float = Field(default=1.0, ge=0, description="longer gradients are scaled down; 0: never")
     min_snr_gamma: float = Field(
         default=5.0,
@@ -98,14 +109,34 @@ class TrainSettings(Config):
     sample_prompts: tuple[str, ...] = Field(default=(), description="one picture each; `{trigger}` is filled in")
     sample_steps: int = Field(default=20, ge=1, le=1000, description="denoising steps of a sample picture")
     sample_guidance: float = Field(default=7.0, ge=0, le=50, description="classifier-free guidance of sample pictures")
+    tensorboard: bool = Field(
+        default=False,
+        description="losses, rate and pictures as TensorBoard's event files too, in `tensorboard/` of the output",
+        json_schema_extra={"digest": False},
+    )
     validate_every: int = Field(
         default=250, ge=0, description="steps between validations, on pictures that were held out; 0: never"
     )
     validate_pictures: int = Field(
         default=16, ge=1, le=1000, description="held-out pictures of a validation, and as many learnt ones, at most"
     )
-    choose: Literal["last", "best"] = Field(
-        default="last", description="which step's weights the LoRA has: the last, or those of the best validation"
+    validate_drawn: int = Field(
+        default=0,
+        ge=0,
+        le=256,
+        description="pictures drawn at each validation, of held-out captions, by sample_steps and sample_guidance: how "
+        "like held-out ones they are, how different, and whether they repeat learnt ones; 0: none",
+    )
+    drawn_embedder: str | None = Field(
+        default=None, description="a backend of models/embed, for likeness and diversity of what is drawn"
+    )
+    drawn_text_scorer: str | None = Field(
+        default=None, description="a backend of models/metrics/text_scorers, for what is drawn and its caption"
+    )
+    choose: Literal["last", "best", "likeness"] = Field(
+        default="last",
+        description="which step's weights the LoRA has: the last; best: those that denoise held-out pictures best; "
+        "likeness: those that draw what is likest to them",
     )
     patience: int = Field(
         default=0, ge=0, description="training ends after so many validations without gain over the best; 0: never"
@@ -121,10 +152,16 @@ class TrainSettings(Config):
         if self.sample_every and not self.sample_prompts:
             message = f"sample_every is {self.sample_every}, but sample_prompts is empty: give a prompt, or set it to 0"
             raise ValueError(message)
-        if not self.validate_every and (self.choose == "best" or self.patience):
+        if not self.validate_every and (self.choose != "last" or self.patience):
             message = (
                 f"choose is {self.choose!r} and patience {self.patience}, but validate_every is 0, so nothing is "
                 "measured: raise validate_every, or choose 'last' with patience 0"
+            )
+            raise ValueError(message)
+        if self.choose == "likeness" and not (self.validate_drawn and self.drawn_embedder):
+            message = (
+                f"choose is 'likeness', but validate_drawn is {self.validate_drawn} and drawn_embedder "
+                f"{self.drawn_embedder}: draw 4 pictures or more and name an embedder, or choose 'best'"
             )
             raise ValueError(message)
         return self
@@ -142,6 +179,23 @@ class TrainExample(Config):
     repeats: int = Field(default=1, ge=1, description="how often the picture is shown in one pass over all")
 
 
+class DrawnPrompt(Config):
+    """A picture to be drawn at each validation."""
+
+    caption: str
+    plain: str = Field(description="what a text scorer reads: the caption with plain words in the trigger's place")
+    control: Path | None = Field(default=None, description="Qwen-Image-Edit only: what is edited")
+
+
+class DrawRequest(Config):
+    """What is drawn at each validation, and what it is compared with."""
+
+    prompts: tuple[DrawnPrompt, ...] = Field(min_length=1)
+    references: tuple[TrainExample, ...] = Field(
+        description="pictures of the subject that are never learnt from; what a mask leaves out does not count"
+    )
+
+
 class TrainRequest(Config):
     """All that a trainer needs to know; written to a file, the one argument of its process."""
 
@@ -155,13 +209,25 @@ class TrainRequest(Config):
     compared: tuple[TrainExample, ...] = Field(
         default=(), description="some of the examples, validated beside those held out: the difference is overfitting"
     )
+    drawing: DrawRequest | None = Field(default=None, description="what validations draw besides; null: nothing")
     output: Path = Field(
         description="folder of lora.safetensors, loss.jsonl, samples/, checkpoints/ and, with validations, "
-        "validation.jsonl and best.safetensors"
+        "validation.jsonl, drawn/ and best.safetensors"
     )
     settings: TrainSettings
     metadata: dict[str, str] = Field(default_factory=dict, description="kept in the file under `reel2lora.`")
     threads: int | None = Field(default=None, ge=1, description="null: OMP_NUM_THREADS, else one for each core")
+
+    @model_validator(mode="after")
+    def _likeness_can_be_measured(self) -> "TrainRequest":
+        drawn = self.drawing is not None and self.drawing.references
+        if self.settings.choose == "likeness" and self.held_out and not drawn:
+            message = (
+                "choose is 'likeness', but no held-out picture of the subject is there to compare with: raise "
+                "`dataset.held_out_share`, or choose 'best'"
+            )
+            raise ValueError(message)
+        return self
 
     @model_validator(mode="after")
     def _masks_are_there(self) -> "TrainRequest":
@@ -172,27 +238,3 @@ class TrainRequest(Config):
                 message = f"masked_loss is on, but {example.image} has no mask: give one, or turn masked_loss off"
                 raise ValueError(message)
         return self
-
-
-class Validation(Config):
-    """A line of validation.jsonl: how well a LoRA denoises pictures, at the same noise in every line."""
-
-    step: int = Field(ge=0, description="finished optimizer steps; 0 is the base model")
-    held_out: tuple[float, ...] = Field(min_length=1, description="loss of each picture never learnt from")
-    learnt: tuple[float, ...] = Field(default=(), description="loss of each picture learnt from")
-
-    @property
-    def loss(self) -> float:
-        """Mean over the held-out pictures."""
-        return fmean(self.held_out)
-
-    @property
-    def learnt_loss(self) -> float | None:
-        """Mean over the learnt pictures; None where none were measured."""
-        return fmean(self.learnt) if self.learnt else None
-
-
-def read_validations(path: Path) -> tuple[Validation, ...]:
-    """Read a validation.jsonl; none where the file is missing."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
-    return tuple(Validation.model_validate_json(line) for line in lines)

@@ -55,6 +55,16 @@ class Backends(Mapping[str, Backend[Job]]):
         """Return why the backend called `name` cannot work on this machine; empty where it can."""
         return next(filter(None, map(why_missing, self[name].needs)), "")
 
+    def require(self, name: str) -> None:
+        """Check that the backend called `name` can work here, without making it.
+
+        Raises:
+            ValueError: no backend has this name.
+            MissingWeights: something it needs is not on this machine.
+        """
+        for need in self[name].needs:
+            need.path()
+
     def load(self, name: str, *given: object) -> Job:
         """Return the backend called `name`, made from what is `given`.
 
@@ -62,10 +72,8 @@ class Backends(Mapping[str, Backend[Job]]):
             ValueError: no backend has this name.
             MissingWeights: something it needs is not on this machine.
         """
-        backend = self[name]
-        for need in backend.needs:
-            need.path()
-        return backend.make(*given)
+        self.require(name)
+        return self[name].make(*given)
 
 
 def why_missing(need: Need) -> str:

@@ -111,6 +111,7 @@ class Package:
             raise MissingWeights(message) from error
 
 
+TENSORBOARD = Package("tensorboard", "Apache-2.0", "pip install 'reel2lora[tensorboard]'", 54)
 BITSANDBYTES = Package("bitsandbytes", "MIT", "pip install bitsandbytes==0.50.2", 43)
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from data_contracts.project import Project
+from data_contracts.project import LoraPlan, Project
 from models.backends import Backends
 from models.caption import CAPTIONERS
 from models.diffusion.precision import PRECISIONS
@@ -18,6 +18,7 @@ from models.pose import POSE_ESTIMATORS
 from models.segment import SEGMENTERS
 from models.segment.detect import DETECTORS, load_detector
 from models.trainers import TRAINERS
+from models.trainers.board import EVENT_FILES
 from models.trainers.optimizers import OPTIMIZERS
 from tasks import (
     assemble_dataset,
@@ -61,6 +62,12 @@ def load_captioners(name: str, project: Project) -> list[object]:
     """Load a captioner as each LoRA names it: with its own server, or the one that all share."""
     plans = [plan.caption for plan in project.loras.values() if plan.caption.backend == name]
     return [caption_images.captioner_of(plan) for plan in plans]
+
+
+def draws(plan: LoraPlan) -> bool:
+    """Return whether the LoRA's validations draw pictures, and so measure them."""
+    settings = plan.train.settings
+    return bool(plan.train.trainer == "native" and settings.validate_every and settings.validate_drawn)
 
 
 PLACES: dict[str, Place] = {
@@ -112,6 +119,21 @@ PLACES: dict[str, Place] = {
         PRECISIONS,
         lambda project: [plan.train.settings.precision for plan in project.loras.values()],
         by_name(PRECISIONS.load),
+    ),
+    "loras.*.train.tensorboard": Place(
+        EVENT_FILES,
+        lambda project: ["tensorboard" for plan in project.loras.values() if plan.train.settings.tensorboard],
+        lambda name, _: EVENT_FILES.require(name),
+    ),
+    "loras.*.train.drawn_embedder": Place(
+        EMBEDDERS,
+        lambda project: [plan.train.settings.drawn_embedder for plan in project.loras.values() if draws(plan)],
+        by_name(evaluate_suite.embedder),
+    ),
+    "loras.*.train.drawn_text_scorer": Place(
+        TEXT_SCORERS,
+        lambda project: [plan.train.settings.drawn_text_scorer for plan in project.loras.values() if draws(plan)],
+        by_name(evaluate_suite.text_scorer),
     ),
     "evaluate_lora.precision": Place(
         PRECISIONS,

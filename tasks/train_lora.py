@@ -13,13 +13,15 @@ from data_contracts.lora_stages import TrainLoraConfig
 from data_contracts.records import Example, Rejected
 from data_contracts.results import LoraFile
 from data_contracts.size_bands import sized
-from data_contracts.training import TrainExample, TrainRequest, TrainSettings, read_validations
+from data_contracts.training import DrawnPrompt, DrawRequest, TrainExample, TrainRequest, TrainSettings
+from data_contracts.validations import drawn_path, read_validations
 from models.dataset_checks.examples import check_examples
 from models.diffusion import family_of
 from models.pictures import keep_bytes
 from models.sheets import lora_sheet
+from models.suite.prompts import plain_words
 from models.trainers import TRAINERS
-from models.trainers.choice import best_of
+from models.trainers.choice import Choice, best_of
 from tasks.job import Event, run_job
 from tasks.progress import logger, report_progress
 from tasks.stage import stage
@@ -28,7 +30,7 @@ Watch = Callable[[Event], None]
 _watch: ContextVar[Watch | None] = ContextVar("watch", default=None)
 
 
-@stage(LoraFile, version=2, sheet=lora_sheet)
+@stage(LoraFile, version=3, sheet=lora_sheet)
 def train_lora(
     out: Path, examples: Dataset[Example], base: Path, config: TrainLoraConfig
 ) -> Iterator[LoraFile | Rejected]:
@@ -53,7 +55,8 @@ def train_lora(
         steps=done["steps"],
         final_loss=round(done["final_loss"], 6),
         chosen_step=chosen,
-        **validated(out, job / "validation.jsonl", chosen),
+        drawn_captions=tuple(each.caption for each in request.drawing.prompts) if request.drawing else (),
+        **validated(out, job / "validation.jsonl", chosen, request.settings.choose),
         dataset_digest=examples.content_digest,
         shots=tuple(sorted({example.shot for example in examples.where("split", "train")})),
     )
@@ -68,6 +71,7 @@ def request_for(job: Path, examples: Dataset[Example], base: Path, config: Train
         held_out = spread(examples.where("split", "held_out"), settings.validate_pictures)
         compared = spread(learnt.where("role", "subject"), len(held_out))
     return TrainRequest(
+        drawing=drawing_for(examples, config, settings) if held_out and config.trainer == "native" else None,
         name=config.name,
         trigger=config.trigger,
         base=base,
@@ -83,6 +87,29 @@ def request_for(job: Path, examples: Dataset[Example], base: Path, config: Train
             "films": json.dumps(sorted({example.film for example in learnt})),
             "shots": json.dumps(sorted({example.shot for example in learnt})),
         },
+    )
+
+
+def drawing_for(examples: Dataset[Example], config: TrainLoraConfig, settings: TrainSettings) -> DrawRequest | None:
+    """Return what validations draw: held-out captions of the subject, again from the first where they are too few."""
+    held_out = examples.where("split", "held_out").where("role", "subject")
+    captions = [row.caption for row in spread(held_out, settings.validate_drawn)]
+    if not captions:
+        return None
+    words = plain_words(config.type, config.subject)
+    prompts = [captions[number % len(captions)] for number in range(settings.validate_drawn)]
+    return DrawRequest(
+        prompts=tuple(
+            DrawnPrompt(caption=caption, plain=caption.replace(config.trigger, words, 1)) for caption in prompts
+        ),
+        references=tuple(
+            TrainExample(
+                image=examples.path(row.image),
+                mask=examples.path(row.mask) if row.mask and config.type != "background" else None,
+                caption=row.caption,
+            )
+            for row in held_out
+        ),
     )
 
 
@@ -116,14 +143,24 @@ def spread(examples: Dataset[Example], count: int) -> list[Example]:
     return chosen
 
 
-def validated(out: Path, log: Path, chosen: int) -> dict[str, Any]:
+def validated(out: Path, log: Path, chosen: int, choose: Choice) -> dict[str, Any]:
     """Return what a LoRA's row says of its validations, after keeping their log; nothing where there were none."""
     course = read_validations(log)
     by_step = {each.step: each for each in course}
-    best, base, lora = best_of(course), by_step.get(0), by_step.get(chosen)
+    best, base, lora = best_of(course, choose), by_step.get(0), by_step.get(chosen)
     if best is None:
         return {}
+    drawn = [
+        (each.step, drawn_path(log.parent, each.step, number))
+        for each in course
+        for number in range(each.drawn.pictures if each.drawn else 0)
+    ]
     return {
+        "drawn": tuple(keep_bytes(out, path.read_bytes(), "png") for _, path in drawn),
+        "drawn_steps": tuple(step for step, _ in drawn),
+        "base_likeness": base.drawn.mean_likeness if base and base.drawn else None,
+        "likeness": lora.drawn.mean_likeness if lora and lora.drawn else None,
+        "copies": lora.drawn.copies if lora and lora.drawn else None,
         "validation_log": keep_bytes(out, log.read_bytes(), "jsonl"),
         "best_step": best.step,
         "base_held_out_loss": base.loss if base else None,

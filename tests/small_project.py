@@ -15,6 +15,7 @@ SMALL = {
     **{f"loras.{name}.train.checkpoint_every": "2" for name in ("luca", "portorosso", "running", "happy")},
     **{f"loras.{name}.train.sample_every": "6" for name in ("luca", "portorosso", "running", "happy")},
     **{f"loras.{name}.train.validate_pictures": "1" for name in ("luca", "portorosso", "running", "happy")},
+    **{f"loras.{name}.train.validate_drawn": "1" for name in ("luca", "portorosso", "running", "happy")},
     **{f"loras.{name}.train.sample_steps": "2" for name in ("luca", "portorosso", "running", "happy")},
     **{f"loras.{name}.evaluate.steps": "2" for name in ("luca", "portorosso", "running", "happy")},
     **{f"loras.{name}.evaluate.seeds": "[1]" for name in ("luca", "portorosso", "running", "happy")},
@@ -32,7 +33,8 @@ def small_project(workspace: Path) -> dict[str, str]:
 def tiny_project(workspace: Path) -> dict[str, str]:
     """Return the changes that leave two shots, two LoRAs and every stage: what is killed again and again."""
     few = {key: value for key, value in small_project(workspace).items() if not key.startswith("loras.")}
-    train = "{steps: 6, warmup_steps: 1, checkpoint_every: 2, sample_every: 6, sample_steps: 2, validate_pictures: 1}"
+    few_steps = "steps: 6, warmup_steps: 1, checkpoint_every: 2, sample_every: 6, sample_steps: 2"
+    train = f"{{{few_steps}, validate_pictures: 1, validate_drawn: 1}}"
     rest = f"train: {train}, evaluate: {{steps: 2, seeds: [1]}}"
     return {
         **few,

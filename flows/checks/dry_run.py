@@ -100,6 +100,7 @@ def made_small(project: Project) -> Project:
 def plan_made_small(plan: LoraPlan) -> LoraPlan:
     """Return a LoRA's plan with one step, one picture and a handful of examples."""
     step = {"steps": 1, "warmup_steps": 0, "checkpoint_every": 1, "sample_every": 1, "sample_steps": 1}
+    step["validate_drawn"] = min(1, plan.train.settings.validate_drawn)
     train = plan.train.model_copy(update={"settings": plan.train.settings.model_copy(update=step), "by_size": False})
     dataset = {"target": PICTURES, "min_sharpness": 0.0, "max_upscale": 64.0, "max_duplicate_distance": -1}
     return plan.model_copy(

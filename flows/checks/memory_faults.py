@@ -28,10 +28,14 @@ def base_faults(base: Path) -> list[Fault]:
 
 def trainer_faults(project: Project, base: Path, loras: list[str]) -> list[Fault]:
     """Return a fault for each LoRA whose trainer cannot train it on this base model, or with these settings."""
+    from models.diffusion.key_formats import KEY_FORMATS, no_dora  # noqa: PLC0415  imports torch
     from models.trainers.kohya_config import require_possible  # noqa: PLC0415
 
     faults = []
+    unwritable = no_dora(KEY_FORMATS[family_of(base)])
     for name, plan in project.loras.items():
+        if name in loras and plan.train.settings.dora and unwritable:
+            faults.append(Fault(place=f"loras.{name}.train", rule="trainer", value=unwritable, severity="error"))
         if name not in loras or plan.train.trainer != "kohya":
             continue
         try:

@@ -35,7 +35,7 @@ def export_lora(
     """Write finished LoRAs for AUTOMATIC1111, ComfyUI and diffusers: files, prompts, workflow, script, model card.
 
     Several LoRAs are also merged into one file, at their weights: those that a search recommended for these very LoRAs,
-    else those of their types in `compose_loras.weights`.
+    else those of their types in `compose_loras.weights`. A DoRA is not merged, and goes out for ComfyUI alone.
     """
     from models.exports.lora_folder import export_release  # noqa: PLC0415
 
@@ -54,6 +54,9 @@ def export_lora(
         print(
             f"merged into {release.merged_name}.safetensors: rank {merged.rank}, keeps {merged.kept:.2%} of the stack"
         )
+    if release.has_dora:
+        doras = ", ".join(each.name for each in release.loras if each.is_dora)
+        print(f"for ComfyUI alone, and not merged: {doras} is a DoRA, whose change hangs on the base model")
 
 
 def release_of(

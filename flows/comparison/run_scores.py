@@ -11,7 +11,7 @@ from data_contracts.dataset import Dataset, R, read_dataset
 from data_contracts.manifest import Manifest
 from data_contracts.results import Evaluation, LoraFile, StackPicture, SuitePicture, SuiteScores
 from data_contracts.results import Picture as Generated
-from data_contracts.training import Validation, read_validations
+from data_contracts.validations import Validation, read_validations
 from flows.comparison.find_run import FoundRun
 from models.metrics.weight_choice import joint_score
 from models.suite.summary import COPIES, DIVERSITY, FOUND, LIKENESS, TEXT, measures_of, read_summary

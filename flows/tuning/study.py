@@ -25,7 +25,8 @@ from data_contracts.faults import InputFault
 from data_contracts.lora_stages import TrainLoraConfig
 from data_contracts.records import Example
 from data_contracts.results import LoraFile
-from data_contracts.training import TrainSettings, Validation, read_validations
+from data_contracts.training import TrainSettings
+from data_contracts.validations import Validation, read_validations
 from flows.tuning.space import Space
 from models.seeds import derived_seed
 from tasks.guard import one_writer

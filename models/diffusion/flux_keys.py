@@ -131,6 +131,7 @@ FLUX_KEYS = KeyFormat(
     {"unet": (UNET_PREFIX,)},
     to_flux,
     from_flux,
+    magnitude_ending="",  # of a joined layer's parts that are not trained, no lengths are known
     base_version="flux1",
     network_module="networks.lora_flux",
     architecture="flux-1-dev/lora",

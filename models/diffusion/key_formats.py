@@ -13,3 +13,13 @@ KEY_FORMATS: dict[BaseFamily, KeyFormat] = {
     "qwen_image": QWEN_KEYS,
     "qwen_image_edit": QWEN_EDIT_KEYS,
 }
+
+
+def no_dora(keys: KeyFormat) -> str:
+    """Return why no DoRA of a family can be written, and what to do; empty where one can."""
+    if keys.magnitude_ending:
+        return ""
+    return (
+        f"dora is on, but LoRA files of {keys.family} join layers of which not all are trained, and cannot hold a "
+        "DoRA's magnitudes: set dora to false"
+    )

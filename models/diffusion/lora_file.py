@@ -1,8 +1,9 @@
 """LoRA files in the key format of kohya's sd-scripts, which every Stable Diffusion program reads.
 
 A module `M` is three tensors: `P_M.lora_down.weight` (rank, in…), `P_M.lora_up.weight` (out, rank…) and `P_M.alpha`,
-where `P` names the network and M's dots are underscores. Its output changes by `alpha / rank * up(down(x))`.
-What differs from family to family, a `KeyFormat` says.
+where `P` names the network and M's dots are underscores. Its output changes by `alpha / rank * up(down(x))`. One of a
+DoRA has `P_M.dora_scale` (out, 1…) besides, as LyCORIS and ComfyUI call the lengths of the weight's rows. What differs
+from family to family, a `KeyFormat` says.
 """
 
 import hashlib
@@ -19,6 +20,7 @@ from data_contracts.faults import InputFault
 
 Tensors = dict[str, torch.Tensor]
 UNET_PREFIX = "lora_unet_"
+PEFT_MAGNITUDE = ".lora_magnitude_vector"
 KOHYA_ENDINGS = (".lora_down.weight", ".lora_up.weight", ".alpha")
 
 
@@ -29,6 +31,7 @@ class LoraModule:
     down: torch.Tensor
     up: torch.Tensor
     alpha: float
+    magnitude: torch.Tensor | None = None  # (out,) of a DoRA
 
     @property
     def rank(self) -> int:
@@ -48,6 +51,7 @@ class KeyFormat:
     prefixes: of each network, by its field of LoraWeights; the first is written, all are read.
     to_file, from_file: turn the denoiser's modules as diffusers calls them into those of a file, and back.
     endings: of the tensors of a module: down, up, alpha.
+    magnitude_ending: of the tensor of a DoRA's magnitudes; empty where files of the family cannot hold them.
     base_version, network_module, architecture: what the metadata calls base model and LoRA, in kohya's words the
         first two and in Stability's the last.
     """
@@ -57,6 +61,7 @@ class KeyFormat:
     to_file: Callable[[Modules], Modules] = dict
     from_file: Callable[[Modules], Modules] = dict
     endings: tuple[str, str, str] = KOHYA_ENDINGS
+    magnitude_ending: str = ".dora_scale"
     base_version: str = "sd_v1"
     network_module: str = "networks.lora"
     architecture: str = "stable-diffusion-v1/lora"
@@ -69,13 +74,14 @@ SD1_KEYS = KeyFormat("SD 1.x", {"unet": (UNET_PREFIX,), "text_encoder": ("lora_t
 class AdapterSize:
     """Inner dimension and alpha of an adapter; its 3x3 convolutions have their own, kohya's conv_dim and conv_alpha.
 
-    conv_rank is 0 where convolutions are not changed, or there are none.
+    conv_rank is 0 where convolutions are not changed, or there are none. dora: whether it learns magnitudes as well.
     """
 
     rank: int
     alpha: float
     conv_rank: int = 0
     conv_alpha: float = 1.0
+    dora: bool = False
 
     def alpha_of(self, down: torch.Tensor) -> float:
         """Return the alpha that belongs to a module's `lora_down.weight`."""
@@ -95,6 +101,12 @@ class LoraWeights:
     metadata: dict[str, str]
     text_encoder_2: Modules = field(default_factory=dict)
 
+    @property
+    def is_dora(self) -> bool:
+        """Whether it changes the lengths of weights' rows besides."""
+        every = (*self.unet.values(), *self.text_encoder.values(), *self.text_encoder_2.values())
+        return any(module.magnitude is not None for module in every)
+
     def of(self, network: str) -> Modules:
         """Return the modules of one network."""
         return {"unet": self.unet, "text_encoder": self.text_encoder, "text_encoder_2": self.text_encoder_2}[network]
@@ -103,16 +115,25 @@ class LoraWeights:
 def from_peft(state: Mapping[str, torch.Tensor], size: AdapterSize) -> Modules:
     """Return the modules of a PEFT state `….lora_A.weight`, `….lora_B.weight`, by underscored name.
 
+    A DoRA's state has `….lora_magnitude_vector` besides.
+
     Raises:
-        ValueError: a key is neither, or has no partner: the adapter is no plain LoRA.
+        ValueError: a key is none of these, or has no partner: the adapter is no LoRA.
     """
     downs = {key.removesuffix(".lora_A.weight"): key for key in sorted(state) if key.endswith(".lora_A.weight")}
     expected = set(downs.values()) | {f"{name}.lora_B.weight" for name in downs}
+    if size.dora:
+        expected |= {name + PEFT_MAGNITUDE for name in downs}
     if strange := sorted(expected ^ set(state)):
-        message = f"adapter tensor {strange[0]!r} is not one of a pair lora_A, lora_B: only plain LoRA can be saved"
+        message = f"adapter tensor {strange[0]!r} is not one of a pair lora_A, lora_B: only LoRA and DoRA can be saved"
         raise ValueError(message)
     return {
-        name.replace(".", "_"): LoraModule(state[key], state[f"{name}.lora_B.weight"], size.alpha_of(state[key]))
+        name.replace(".", "_"): LoraModule(
+            state[key],
+            state[f"{name}.lora_B.weight"],
+            size.alpha_of(state[key]),
+            state[name + PEFT_MAGNITUDE].flatten() if size.dora else None,
+        )
         for name, key in downs.items()
     }
 
@@ -137,6 +158,9 @@ def save_kohya(path: Path, weights: LoraWeights, keys: KeyFormat = SD1_KEYS) -> 
         tensors[name + down] = module.down.detach().float().cpu().contiguous()
         tensors[name + up] = module.up.detach().float().cpu().contiguous()
         tensors[name + alpha] = torch.tensor(float(module.alpha))
+        if module.magnitude is not None:
+            lengths = module.magnitude.detach().float().cpu().contiguous()
+            tensors[name + keys.magnitude_ending] = lengths.reshape(-1, *[1] * (module.down.dim() - 1))
     beside = path.with_name(path.name + ".part")
     beside.write_bytes(_serialised(tensors, weights.metadata))
     beside.replace(path)
@@ -178,7 +202,15 @@ def _take_module(tensors: Tensors, module: str, keys: KeyFormat, path: Path) -> 
         message = f"{path} has {module}{down_ending}, but no {module}{up_ending}: the file is incomplete"
         raise InputFault(message)
     alpha = tensors.pop(module + alpha_ending, torch.tensor(float(down.shape[0])))  # no alpha means alpha = rank
-    return LoraModule(down, tensors.pop(module + up_ending), float(alpha))
+    up = tensors.pop(module + up_ending)
+    magnitude = tensors.pop(module + keys.magnitude_ending, None) if keys.magnitude_ending else None
+    if magnitude is not None and (magnitude.numel() != len(up) or magnitude.shape[0] != len(up)):
+        message = (
+            f"{path}: {module}{keys.magnitude_ending} is {tuple(magnitude.shape)}, but there are {len(up)} outputs: "
+            "a DoRA of lengths by input is not read, train it by output (LyCORIS: wd_on_output)"
+        )
+        raise InputFault(message)
+    return LoraModule(down, up, float(alpha), None if magnitude is None else magnitude.flatten())
 
 
 def _split_prefix(module: str, keys: KeyFormat, path: Path) -> tuple[str, str]:

@@ -10,8 +10,9 @@ from peft.tuners.lora import LoraLayer
 
 from data_contracts.faults import InputFault
 from data_contracts.generation import BlockGroup
+from models.diffusion.dora import is_dora, set_dora_strengths
 from models.diffusion.families import DENOISER, DiffusionModel, networks_of
-from models.diffusion.lora_file import AdapterSize, LoraModule, load_kohya
+from models.diffusion.lora_file import PEFT_MAGNITUDE, AdapterSize, LoraModule, load_kohya
 from models.diffusion.unet_layers import CONVOLUTIONS
 
 
@@ -27,6 +28,7 @@ def add_fresh_adapter(network: torch.nn.Module, layers: str, name: str, size: Ad
             rank_pattern={CONVOLUTIONS: size.conv_rank} if size.conv_rank else {},
             alpha_pattern={CONVOLUTIONS: size.conv_alpha} if size.conv_rank else {},
             target_modules=layers,
+            use_dora=size.dora,
         ),
         network,
         adapter_name=name,
@@ -51,12 +53,12 @@ def adapters_off(*networks: torch.nn.Module) -> Iterator[None]:
 
 def adapter_parameters(network: torch.nn.Module, name: str) -> dict[str, torch.nn.Parameter]:
     """Return the parameters of the adapter `name` by their full name, in the network's order."""
-    marks = (f".lora_A.{name}.", f".lora_B.{name}.")
+    marks = (f".lora_A.{name}.", f".lora_B.{name}.", f"{PEFT_MAGNITUDE}.{name}.")
     return {key: value for key, value in network.named_parameters() if any(mark in key for mark in marks)}
 
 
 def adapter_state(network: torch.nn.Module, name: str) -> dict[str, torch.Tensor]:
-    """Return the adapter's tensors in PEFT's format: `….lora_A.weight`, `….lora_B.weight`."""
+    """Return the adapter's tensors in PEFT's format: `….lora_A.weight`, `….lora_B.weight`, and a DoRA's magnitudes."""
     state: dict[str, torch.Tensor] = get_peft_model_state_dict(network, adapter_name=name)
     return state
 
@@ -105,10 +107,14 @@ def set_lora_weights(
 def _set_scales(layer: LoraLayer, scales: Mapping[str, float]) -> None:
     """Have a layer's adapters named in `scales` work at that strength, and no others."""
     layer.enable_adapters(enabled=bool(scales))
+    doras = {name: scale for name, scale in scales.items() if is_dora(layer, name)}
     if scales:
-        layer.set_adapter(list(scales), inference_mode=True)
+        layer.set_adapter(sorted(scales, key=lambda name: name not in doras), inference_mode=True)
     for name, scale in scales.items():
-        layer.set_scale(name, scale)
+        if name not in doras:
+            layer.set_scale(name, scale)
+    if doras:
+        set_dora_strengths(layer, doras)
 
 
 def _adapter(name: str) -> str:
@@ -125,16 +131,22 @@ def _inject(network: torch.nn.Module, modules: Mapping[str, LoraModule], path: P
         raise InputFault(message)
     named = {layers[key]: module for key, module in modules.items()}
     first = next(iter(named.values()))
+    plain = [key for key, module in named.items() if module.magnitude is None]
+    if 0 < len(plain) < len(named):
+        message = f"{path} has magnitudes, as a DoRA, but none for {plain[0]}: peft reads files that have all or none"
+        raise InputFault(message)
     config = LoraConfig(
         r=first.rank,
         lora_alpha=first.alpha,  # type: ignore[arg-type]
         rank_pattern={f"^{key}$": module.rank for key, module in named.items() if module.rank != first.rank},
         alpha_pattern={f"^{key}$": module.alpha for key, module in named.items() if module.alpha != first.alpha},
         target_modules=list(named),
+        use_dora=not plain,
     )
     inject_adapter_in_model(config, network, adapter_name=name)
     state = {f"{key}.lora_A.weight": module.down for key, module in named.items()}
     state |= {f"{key}.lora_B.weight": module.up for key, module in named.items()}
+    state |= _magnitudes(network, named, name)
     _check_shapes(network, state, path, name)
     set_peft_model_state_dict(network, state, adapter_name=name)
     for parameter in adapter_parameters(network, name).values():
@@ -142,6 +154,16 @@ def _inject(network: torch.nn.Module, modules: Mapping[str, LoraModule], path: P
     for module in network.modules():
         if isinstance(module, LoraLayer):
             module.enable_adapters(enabled=False)
+
+
+def _magnitudes(network: torch.nn.Module, modules: Mapping[str, LoraModule], name: str) -> dict[str, torch.Tensor]:
+    """Return a DoRA's magnitudes as PEFT has them: those of a convolution are (1, out, 1, 1)."""
+    expected = adapter_state(network, name)
+    found = {key + PEFT_MAGNITUDE: each.magnitude for key, each in modules.items() if each.magnitude is not None}
+    return {
+        key: value.reshape(expected[key].shape) if value.numel() == expected[key].numel() else value
+        for key, value in found.items()
+    }
 
 
 def _layer_names(network: torch.nn.Module) -> list[str]:

@@ -147,7 +147,8 @@ def training_need(base: Path, settings: TrainSettings, *, on_gpu: bool) -> Need 
     if trains_text:
         trained += settings.rank * family.text_adapter * math.sqrt(encoders / family.text_encoders)
     step = max(_step_gb(base, family, settings), _vae_gb(base, settings))
-    learning = trained * OPTIMIZER_BYTES[settings.optimizer] / 1e3 + step
+    averaged = 2 * BYTES["float32"] if settings.ema else 0  # the average, and what it takes the place of
+    learning = trained * (OPTIMIZER_BYTES[settings.optimizer] + averaged) / 1e3 + step
     stays = family.encoders_stay or trains_text
     total = (weights + (reading + learning if stays else max(reading, learning))) * MARGIN
     if not on_gpu:

@@ -41,8 +41,11 @@ def merge(stack: Stack, rank: int | None = None) -> Merged:
     less are filled up with zeros. alpha is the rank.
 
     Raises:
-        InputFault: the stack changes nothing, or the LoRAs change layers of different shapes.
+        InputFault: the stack changes nothing, the LoRAs change layers of different shapes, or one is a DoRA.
     """
+    if any(weights.is_dora for weights, _ in stack):
+        message = "a DoRA's change hangs on the base model's weights, so no LoRA file is its equal: it is not merged"
+        raise InputFault(message)
     layers = {network: _layers(stack, network) for network in NETWORKS}
     every = [(network, name, parts) for network, named in layers.items() for name, parts in named.items()]
     ranks = {False: 0, True: 0}

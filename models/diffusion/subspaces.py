@@ -5,7 +5,8 @@ and reads the few of its input that A's rows span. What share of one LoRA's chan
 says how far they would disturb each other when stacked, before a picture is drawn; subspaces are compared so by
 Hu et al., LoRA: Low-Rank Adaptation of Large Language Models, 2021, 7.2. Two copies share all; two drawn at random, in
 a layer of d inputs or outputs, rank / d. No full matrix is formed: of two changes U S V', all follows from the small
-products of their U and of their V.
+products of their U and of their V. What a DoRA does to the lengths of rows hangs on the base model's weights, and is
+left out.
 """
 
 from collections.abc import Iterable, Mapping

@@ -16,7 +16,17 @@ FAMILY_NAMES: Mapping[BaseFamily, str] = {
     "qwen_image": "Qwen-Image",
     "qwen_image_edit": "Qwen-Image-Edit",
 }
-SETTINGS = ("rank", "alpha", "conv_rank", "learning_rate", "text_encoder_learning_rate", "batch", "resolution", "seed")
+SETTINGS = (
+    "rank",
+    "alpha",
+    "conv_rank",
+    "dora",
+    "learning_rate",
+    "text_encoder_learning_rate",
+    "batch",
+    "resolution",
+    "seed",
+)
 """The settings of a training that the card names."""
 
 

@@ -28,6 +28,9 @@ MOST_RANK = 128
 def export_release(release: Release, folder: Path) -> Merged | None:
     """Write a release into `folder`, in place of an older one; return the merged stack, where there are several LoRAs.
 
+    With a DoRA there is no merged stack, and nothing for two programs: AUTOMATIC1111 takes its lengths for those of
+    inputs, and diffusers leaves them out.
+
     Raises:
         InputFault: the LoRAs are for different base models, one is called as their stack, or the folder holds
             something else.
@@ -36,7 +39,7 @@ def export_release(release: Release, folder: Path) -> Merged | None:
     with replaced(folder, {"format": "lora"}) as beside:
         for each in release.loras:
             _write_lora(each, beside)
-        merged = _write_merged(release, beside) if len(release.loras) > 1 else None
+        merged = _write_merged(release, beside) if len(release.loras) > 1 and not release.has_dora else None
         for name, text in _texts(release).items():
             write_text(beside / name, text)
         write_text(beside / "README.md", model_card(release, {path.name for path in beside.iterdir()}, merged))
@@ -46,14 +49,14 @@ def export_release(release: Release, folder: Path) -> Merged | None:
 def _texts(release: Release) -> dict[str, str]:
     """Return the files for the programs that draw with the release's family, by name."""
     texts = {}
-    if release.family in VERSIONS:
+    if release.family in VERSIONS and not release.has_dora:
         texts["a1111_prompts.txt"] = prompts_text(release)
         texts |= {f"{each.name}.json": notes(each) for each in release.loras}
     if release.family in WORKFLOWS:
         graph = workflow(release)
         texts["comfyui_workflow.json"] = json.dumps(graph.to_page(), indent=1)
         texts["comfyui_api.json"] = json.dumps(graph.to_api(), indent=1)
-    if release.family in PIPELINES:
+    if release.family in PIPELINES and not release.has_dora:
         texts["diffusers_example.py"] = diffusers_script(release)
     return texts
 

@@ -61,6 +61,11 @@ class ReleasedLora:
         return settings
 
     @property
+    def is_dora(self) -> bool:
+        """Whether it is a DoRA, which not all programs read, and none can merge without the base model."""
+        return bool(self.settings.get("dora"))
+
+    @property
     def learnt(self) -> list[Example]:
         """The pictures that it was trained on."""
         return [example for example in self.examples if example.split == "train"]
@@ -94,6 +99,11 @@ class Release:
     def predicts_velocity(self) -> bool:
         """Whether the base model is a U-Net that says the velocity, which its file alone does not tell programs."""
         return self.loras[0].metadata.get("modelspec.prediction_type") == "v"
+
+    @property
+    def has_dora(self) -> bool:
+        """Whether one of the LoRAs is a DoRA."""
+        return any(each.is_dora for each in self.loras)
 
     @property
     def merged_name(self) -> str:

@@ -12,8 +12,9 @@ from PIL import Image
 
 from data_contracts.dataset import Dataset
 from data_contracts.results import LoraFile
-from data_contracts.training import Validation, read_validations
+from data_contracts.validations import Validation, read_validations
 from models.sheets.drawing import PAPER, Picture, Size, fit, read
+from models.sheets.drawn import drawn_parts
 from models.sheets.page import CONTENT, WIDTH, Page, Section, Tile, draw_page
 from models.sheets.plots import drawn, plots
 
@@ -92,7 +93,9 @@ def _parts(loras: Dataset[LoraFile], row: LoraFile) -> list[Picture]:
     curves = [Tile(lambda size: loss_curve(steps, losses, size))]
     if course:
         curves.append(Tile(lambda size: validation_curve(course, row, size)))
-        note += f" · held-out loss {_change(row)}"
+        note += f" · held-out loss {_change(row.base_held_out_loss, row.held_out_loss, 4)}"
+    if any(each.drawn for each in course):
+        note += f" · likeness {_change(row.base_likeness, row.likeness, 3)}" if row.likeness is not None else ""
     head = draw_page(
         Page(
             f"LoRA {row.name}",
@@ -111,10 +114,9 @@ def _parts(loras: Dataset[LoraFile], row: LoraFile) -> list[Picture]:
     columns = (max(4, min(8, len(samples))),)
     below = Page("Samples while training", "samples", "same prompt and seed", columns=columns)
     tail = draw_page(below, [Section(samples)])
-    return [part for part in (head, tail) if part is not None]
+    return [part for part in (head, tail, *drawn_parts(loras, row, course)) if part is not None]
 
 
-def _change(row: LoraFile) -> str:
-    """Return the held-out loss of the base model and of the LoRA, as far as they were measured."""
-    known = [f"{loss:.4f}" for loss in (row.base_held_out_loss, row.held_out_loss) if loss is not None]
-    return " to ".join(known)
+def _change(base: float | None, lora: float | None, digits: int) -> str:
+    """Return what was measured of the base model and of the LoRA, as far as it was."""
+    return " to ".join(f"{value:.{digits}f}" for value in (base, lora) if value is not None)

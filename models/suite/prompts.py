@@ -49,15 +49,18 @@ def plain_prompts(caption: CaptionConfig, subject: str) -> dict[str, str]:
 
 def class_words(caption: CaptionConfig) -> str:
     """Return what the trigger stands for, such as "a boy": the project's description up to what is special."""
-    if NAMELESS.fullmatch(caption.subject):
-        return UNKNOWN[caption.type]
-    if caption.type == "expression":
-        return f"{caption.subject} expression"
-    if caption.type == "pose":
-        return caption.subject
     described = caption.described_as.get(caption.subject, "")
     words = re.split(r",| with | wearing | in | who ", described)[0].strip()
-    return UNKNOWN[caption.type] if words in {"", caption.subject} else words
+    is_named = caption.type in {"character", "background"} and not NAMELESS.fullmatch(caption.subject)
+    known = is_named and words not in {"", caption.subject}
+    return words if known else plain_words(caption.type, caption.subject)
+
+
+def plain_words(kind: LoraType, subject: str) -> str:
+    """Return what a subject is, as far as its LoRA's type says it: "a character", or a pose's own name."""
+    if NAMELESS.fullmatch(subject) or kind in {"character", "background"}:
+        return UNKNOWN[kind]
+    return f"{subject} expression" if kind == "expression" else subject
 
 
 def _filled(form: str, caption: CaptionConfig, **slots: str) -> str:

@@ -7,7 +7,7 @@ functions of the step. A checkpoint is a folder, written beside and renamed, so 
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,8 @@ from data_contracts.training import TrainRequest
 
 KEPT = 2
 # These decide what is watched while training, not what comes out of it: changing them need not restart a run.
-_WATCHING = {"checkpoint_every", "sample_every", "sample_prompts", "sample_steps", "sample_guidance"}
+_WATCHING = {"checkpoint_every", "sample_every", "sample_prompts", "tensorboard"}
+_DRAWING = {"sample_steps", "sample_guidance"}
 
 
 @dataclass(frozen=True)
@@ -32,12 +33,15 @@ class State:
     weights: dict[str, torch.Tensor]  # what is trained, by name
     optimizer: dict[str, Any]
     best: dict[str, torch.Tensor] | None = None  # the weights of the best validation, where they are others
+    average: dict[str, torch.Tensor] | None = None  # their moving average, where there is one
 
 
 def request_digest(request: TrainRequest) -> str:
     """Return the digest of what decides a training's result."""
     pictures = [list(each) for each in (request.examples, request.held_out, request.compared)]
-    return digest_of([request.base, pictures, request.settings.model_dump(exclude=_WATCHING)])
+    drawn = [request.drawing] if request.drawing else []
+    watching = _WATCHING if drawn else _WATCHING | _DRAWING
+    return digest_of([request.base, pictures, *drawn, request.settings.model_dump(exclude=watching)])
 
 
 def require_same(kept: str, asked: str, path: Path, remove: str) -> None:
@@ -62,8 +66,9 @@ def save_checkpoint(folder: Path, state: State, digest: str) -> Path:
     shutil.rmtree(beside, ignore_errors=True)
     beside.mkdir()
     save_file(_on_cpu(state.weights), beside / "weights.safetensors")
-    if state.best is not None:
-        save_file(_on_cpu(state.best), beside / "best.safetensors")
+    for name, tensors in (("best", state.best), ("average", state.average)):
+        if tensors is not None:
+            save_file(_on_cpu(tensors), beside / f"{name}.safetensors")
     torch.save(state.optimizer, beside / "optimizer.pt")
     content = {"step": state.step, "request": digest}
     (beside / "state.json").write_text(json.dumps(content) + "\n", encoding="utf-8")
@@ -89,10 +94,9 @@ def load_checkpoint(folder: Path, digest: str) -> State | None:
     content = json.loads((path / "state.json").read_text(encoding="utf-8"))
     require_same(content["request"], digest, path, remove=str(folder))
     optimizer = torch.load(path / "optimizer.pt", map_location="cpu", weights_only=True)
-    best = path / "best.safetensors"
-    return State(
-        content["step"], load_file(path / "weights.safetensors"), optimizer, load_file(best) if best.is_file() else None
-    )
+    files = [path / f"{name}.safetensors" for name in ("best", "average")]
+    best, average = (load_file(file) if file.is_file() else None for file in files)
+    return State(content["step"], load_file(path / "weights.safetensors"), optimizer, best, average)
 
 
 class StepLog:
@@ -104,11 +108,20 @@ class StepLog:
         beside = path.with_name(path.name + ".part")
         beside.write_text("".join(json.dumps(entry) + "\n" for entry in kept), encoding="utf-8")
         beside.replace(path)
+        self._listeners: list[Callable[[dict[str, Any]], None]] = []
+
+    def tell(self, listener: Callable[[dict[str, Any]], None]) -> None:
+        """Tell a listener of every line that is there, and of those to come."""
+        for entry in self.entries():
+            listener(entry)
+        self._listeners.append(listener)
 
     def write(self, entry: dict[str, Any]) -> None:
         """Add the line of one step."""
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(entry) + "\n")
+        for listener in self._listeners:
+            listener(entry)
 
     def entries(self) -> Iterator[dict[str, Any]]:
         """Yield the whole lines; the last may have been cut off by a kill."""

@@ -8,7 +8,8 @@ from statistics import fmean
 
 import torch
 
-from data_contracts.training import TrainRequest, Validation
+from data_contracts.training import TrainRequest
+from data_contracts.validations import Validation
 from models.child import stop_requested
 from models.diffusion.families import Objective
 from models.seeds import seeded_generator

@@ -19,6 +19,7 @@ from models.diffusion.lora_file import LoraWeights, load_kohya, save_kohya
 from models.trainers import kohya_config as config
 from models.trainers import kohya_output as output
 from models.trainers import kohya_states as states
+from models.trainers.board import Board
 from models.trainers.checkpoint import LossLog, request_digest, require_same
 from models.trainers.kohya_base import prepare_base, prepare_tokenizer, require_read_whole
 from models.trainers.kohya_dataset import write_dataset
@@ -47,6 +48,9 @@ class Run:
         self.state = found
         self.finished = found.step if found else 0
         self._told = self._saved = self.finished
+        self.board: Board | None = None
+        if request.settings.tensorboard:
+            self.board = Board(request, request.settings.steps if self.is_done else self.finished)
 
     @property
     def is_done(self) -> bool:
@@ -156,6 +160,8 @@ class Run:
                 folder.mkdir(exist_ok=True)
                 kept = path.replace(folder / f"step-{named[1]}-{int(named[2])}.png")
                 emit("sample", step=int(named[1]), image=str(kept))
+                if self.board is not None:
+                    self.board.sample(kept)
 
     def _claim(self) -> str:
         """Note what is trained here; return its digest.
@@ -185,10 +191,16 @@ def train(request_file: Path) -> None:
     request = TrainRequest.model_validate_json(request_file.read_text(encoding="utf-8"))
     run = Run(request)
     log = LossLog(request.output / "loss.jsonl", request.settings.steps if run.is_done else run.finished)
-    if not run.is_done:
-        for difference in config.differences(request.settings):
-            emit("difference", message=difference)
-        run.train(run.prepare(log), log)
+    if run.board is not None:
+        log.tell(run.board.step)
+    try:
+        if not run.is_done:
+            for difference in config.differences(request.settings):
+                emit("difference", message=difference)
+            run.train(run.prepare(log), log)
+    finally:
+        if run.board is not None:
+            run.board.close()
     lora = _write_lora(request, run.lora)
     emit("done", lora=str(lora), steps=request.settings.steps, final_loss=log.final_loss())
 

@@ -131,10 +131,19 @@ def refuse_unknown(settings: TrainSettings) -> None:
     Raises:
         InputFault: they would train something else than the settings say.
     """
-    if settings.choose == "best" or settings.patience:
+    if settings.choose != "last" or settings.patience:
         message = (
             f"choose is {settings.choose!r} and patience {settings.patience}, but kohya's sd-scripts validate nothing: "
             "train with `trainer: native`, or set 'last' and 0"
+        )
+        raise InputFault(message)
+    if settings.dora:
+        message = "dora is on, but kohya's sd-scripts train no DoRA: train with `trainer: native`, or set dora to false"
+        raise InputFault(message)
+    if settings.ema:
+        message = (
+            f"ema is {settings.ema:g}, but kohya's sd-scripts average no weights: train with `trainer: native`, or set "
+            "ema to 0"
         )
         raise InputFault(message)
     if settings.precision == "nf4":

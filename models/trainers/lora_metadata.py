@@ -6,6 +6,8 @@ from data_contracts.training import TrainRequest, TrainSettings
 from models.diffusion.lora_file import SD1_KEYS, KeyFormat
 
 SPECIFICATION = "1.0.0"
+DORA_MODULE = "lycoris.kohya"
+"""LyCORIS, whose form DoRAs are written in: kohya's own network modules know none."""
 OPTIMIZERS = {"adamw": "torch.optim.adamw.AdamW", "adamw8bit": "bitsandbytes.optim.adamw.AdamW8bit"}
 
 
@@ -27,7 +29,7 @@ def _kohya(request: TrainRequest, keys: KeyFormat) -> dict[str, str]:
     settings = request.settings
     values: dict[str, object] = {
         "ss_output_name": request.name,
-        "ss_network_module": keys.network_module,
+        "ss_network_module": DORA_MODULE if settings.dora else keys.network_module,
         "ss_network_dim": settings.rank,
         "ss_network_alpha": settings.alpha,
         "ss_network_args": _network_args(settings),
@@ -58,9 +60,9 @@ def _kohya(request: TrainRequest, keys: KeyFormat) -> dict[str, str]:
 
 
 def _network_args(settings: TrainSettings) -> str | None:
-    if not settings.conv_rank:
-        return None
-    return json.dumps({"conv_dim": str(settings.conv_rank), "conv_alpha": str(settings.conv_alpha)})
+    wide = {"conv_dim": str(settings.conv_rank), "conv_alpha": str(settings.conv_alpha)} if settings.conv_rank else {}
+    dora = {"algo": "lora", "dora_wd": "True", "wd_on_output": "True"} if settings.dora else {}
+    return json.dumps(wide | dora) if wide or dora else None
 
 
 def _modelspec(request: TrainRequest, prediction_type: str, keys: KeyFormat) -> dict[str, str]:

@@ -6,6 +6,7 @@ Held-out pictures are validated on the way, which changes nothing in what is lea
 """
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import torch
@@ -13,15 +14,16 @@ import torch
 from data_contracts.training import TrainRequest
 from models.child import Stopped, emit, run_child, stop_requested, use_threads
 from models.diffusion import load_base
-from models.diffusion.drawing import Drawing
 from models.diffusion.families import DENOISER
 from models.diffusion.lora_file import LoraWeights, from_peft, save_kohya
-from models.pictures import encode_png
 from models.seeds import derived_seed
+from models.trainers.average import Average
+from models.trainers.board import Board
 from models.trainers.checkpoint import LossLog, State, load_checkpoint, request_digest, save_checkpoint
 from models.trainers.course import Course
-from models.trainers.examples import covering, prepare
+from models.trainers.examples import prepare
 from models.trainers.lora_metadata import lora_metadata
+from models.trainers.pictures import draw, write_png
 from models.trainers.step import Adapter, Trainer
 
 
@@ -44,6 +46,8 @@ def train(request_file: Path) -> None:
     except FloatingPointError:
         emit("diverged", step=run.finished)
         raise
+    finally:
+        run.close()
     lora, step = run.write_loras()
     emit("done", lora=str(lora), step=step, steps=run.finished, final_loss=run.log.final_loss())
 
@@ -62,11 +66,28 @@ class Run:
         if saved is not None:
             self.adapter.load(saved.weights)
             self.trainer.optimizer.load_state_dict(saved.optimizer)
+        self.average = Average(self.adapter, self.settings.ema) if self.settings.ema else None
+        if self.average is not None and saved is not None and saved.average is not None:
+            self.average.load(saved.average)
         self.finished = saved.step if saved else 0
         self.log = LossLog(request.output / "loss.jsonl", self.finished)
-        self.course = Course(self.adapter, request, self.finished, saved.best if saved else None)
+        with self.kept_weights():
+            self.course = Course(self.adapter, request, self.finished, saved.best if saved else None)
+        self.board = Board(request, self.finished) if request.settings.tensorboard else None
+        if self.board is not None:
+            self.log.tell(self.board.step)
+            self.course.tell(self.board.validation)
         if not self.adapter.trains_text_encoder:
             model.set_aside_text_encoders()
+
+    def kept_weights(self) -> AbstractContextManager[None]:
+        """Return what has the adapter work with the weights that are kept: their average, where one is asked for."""
+        return nullcontext() if self.average is None else self.average.in_place()
+
+    def close(self) -> None:
+        """Write what TensorBoard is to read, where that is asked for."""
+        if self.board is not None:
+            self.board.close()
 
     @property
     def is_over(self) -> bool:
@@ -81,16 +102,16 @@ class Run:
             Stopped: SIGTERM came; a checkpoint is saved.
         """
         settings = self.settings
-        self.course.validate(self.finished)
-        self._sample()
+        self._show()
         stopping = stop_requested()
         while not (stopping or self.is_over):
             loss = self.trainer.step(self.finished)
             self.finished += 1
+            if self.average is not None:
+                self.average.follow(self.finished)
             self.log.append(self.finished, loss, self.trainer.learning_rate)
             emit("progress", step=self.finished, steps=settings.steps, loss=loss)
-            self.course.validate(self.finished)
-            self._sample()
+            self._show()
             stopping = stop_requested()
             if stopping or self.finished % settings.checkpoint_every == 0 or self.is_over:
                 self._save()
@@ -102,20 +123,31 @@ class Run:
         """Write the LoRA that was asked for, and beside it the best where that is another; return the former's step."""
         path, last, best = self.request.output / "lora.safetensors", self.finished, self.course.best_step
         best_weights = self.course.other_weights(last)
+        if best is None or best_weights is None or self.settings.choose == "last":
+            with self.kept_weights():
+                self._write(path, last)
         if best is None or best_weights is None:
-            self._write(path, last)
             return path, last
-        if self.settings.choose == "last":
-            self._write(path, last)
         self.adapter.load(best_weights)
-        self._write(path if self.settings.choose == "best" else path.with_name("best.safetensors"), best)
-        return path, best if self.settings.choose == "best" else last
+        chosen = self.settings.choose != "last"
+        self._write(path if chosen else path.with_name("best.safetensors"), best)
+        return path, best if chosen else last
 
     def _save(self) -> None:
         best = self.course.other_weights(self.finished)
-        state = State(self.finished, self.adapter.tensors(), self.trainer.optimizer.state_dict(), best)
+        average = self.average.values if self.average else None
+        state = State(self.finished, self.adapter.tensors(), self.trainer.optimizer.state_dict(), best, average)
         path = save_checkpoint(self.request.output / "checkpoints", state, self.digest)
         emit("checkpoint", step=self.finished, path=str(path))
+
+    def _show(self) -> None:
+        """Validate and draw, where that is due, with the weights that are kept."""
+        settings, step = self.settings, self.finished
+        every = (settings.validate_every, settings.sample_every)
+        if step == settings.steps or any(each and step % each == 0 for each in every):
+            with self.kept_weights():
+                self.course.validate(step)
+                self._sample()
 
     def _sample(self) -> None:
         """Draw the sample prompts, where they are due and not drawn yet, each from the same noise every time."""
@@ -123,25 +155,19 @@ class Run:
         if not settings.sample_every or not step or step % settings.sample_every:
             return
         folder = self.request.output / "samples"
-        folder.mkdir(exist_ok=True)
         for number, prompt in enumerate(settings.sample_prompts):
             path = folder / f"step-{step:06}-{number}.png"
-            if path.exists():
-                continue
-            if stop_requested():
-                return
-            words = prompt.replace("{trigger}", self.request.trigger)
-            views = self.trainer.prepared.views
-            edited = views[number % len(views)].control
-            square = (settings.resolution, settings.resolution)
-            controls = () if edited is None else (covering(edited, square),)
-            drawing = Drawing(settings.sample_steps, settings.sample_guidance, settings.resolution, controls)
-            seed = derived_seed(settings.seed, "sample", number)
-            picture = self.adapter.model.sample([words], "", [seed], drawing)[0]
-            beside = path.with_name(path.name + ".part")
-            beside.write_bytes(encode_png(picture))
-            beside.replace(path)
-            emit("sample", step=step, image=str(path))
+            if not path.exists():
+                if stop_requested():
+                    return
+                words = prompt.replace("{trigger}", self.request.trigger)
+                views = self.trainer.prepared.views
+                edited = views[number % len(views)].control
+                seed = derived_seed(settings.seed, "sample", number)
+                write_png(path, draw(self.adapter.model, [words], [seed], settings, [edited])[0])
+                emit("sample", step=step, image=str(path))
+            if self.board is not None:
+                self.board.sample(path)
 
     def _write(self, path: Path, step: int) -> None:
         """Write the adapter, whose weights are those of `step`, as a LoRA file."""

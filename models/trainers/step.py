@@ -8,7 +8,8 @@ import torch
 from data_contracts.faults import InputFault
 from data_contracts.training import TrainSettings
 from models.diffusion.families import DENOISER, Conditioning, DiffusionModel, stack_conditioning
-from models.diffusion.lora_file import AdapterSize
+from models.diffusion.key_formats import no_dora
+from models.diffusion.lora_file import PEFT_MAGNITUDE, AdapterSize
 from models.diffusion.lora_stack import adapter_parameters, adapter_state, adapters_off, add_fresh_adapter
 from models.diffusion.objective import Prior, learning_rate_factor, offset_noise
 from models.diffusion.unet_layers import TEXT_ENCODER_LAYERS
@@ -26,15 +27,17 @@ class Adapter:
         """Add the adapter to the networks.
 
         Raises:
-            InputFault: the settings ask for something to be trained that the family has not.
+            InputFault: the settings ask for something to be trained that the family has not, or cannot keep.
         """
         self.model = model
-        self.size = AdapterSize(settings.rank, settings.alpha, settings.conv_rank, settings.conv_alpha)
+        _require_writable(model, settings)
+        wide = settings.conv_rank, settings.conv_alpha
+        self.size = AdapterSize(settings.rank, settings.alpha, *wide, dora=settings.dora)
         self.trains_text_encoder = settings.text_encoder_learning_rate > 0
         self.networks: dict[str, Any] = {DENOISER: model.denoiser}
         if self.trains_text_encoder:
             self.networks |= _trainable_encoders(model, settings)
-        text_size = AdapterSize(settings.rank, settings.alpha)
+        text_size = AdapterSize(settings.rank, settings.alpha, dora=settings.dora)
         with torch.random.fork_rng():
             torch.manual_seed(derived_seed(settings.seed, "adapter"))
             for key, network in self.networks.items():
@@ -45,10 +48,29 @@ class Adapter:
         if settings.gradient_checkpointing:
             model.denoiser.enable_gradient_checkpointing()
 
-    def parameters(self, *, denoiser: bool) -> list[torch.nn.Parameter]:
-        """Return the adapter's parameters in the denoiser, or those in the text encoders."""
-        networks = [network for key, network in self.networks.items() if (key == DENOISER) == denoiser]
-        return [parameter for network in networks for parameter in adapter_parameters(network, NAME).values()]
+    def parameters(self, *, denoiser: bool, magnitudes: bool | None = None) -> list[torch.nn.Parameter]:
+        """Return the adapter's parameters in the denoiser, or those in the text encoders.
+
+        magnitudes: a DoRA's alone, or all but these; None: all.
+        """
+        return [
+            parameter
+            for key, network in self.networks.items()
+            for name, parameter in adapter_parameters(network, NAME).items()
+            if (key == DENOISER) == denoiser and magnitudes in {None, PEFT_MAGNITUDE in name}
+        ]
+
+    def groups(self, settings: TrainSettings) -> list[dict[str, Any]]:
+        """Return what an optimizer moves, at which peak rate; magnitudes do not decay, as the base's weights do not."""
+        rates = {True: settings.learning_rate, False: settings.text_encoder_learning_rate}
+        groups: list[dict[str, Any]] = [
+            {"params": self.parameters(denoiser=denoiser, magnitudes=False), "peak": rate}
+            for denoiser, rate in rates.items()
+        ]
+        return groups + [
+            {"params": self.parameters(denoiser=denoiser, magnitudes=True), "peak": rate, "weight_decay": 0.0}
+            for denoiser, rate in rates.items()
+        ]
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return the adapter's values by network and parameter name."""
@@ -76,10 +98,7 @@ class Trainer:
         self.prepared = prepared
         self.settings = settings
         self.objective = adapter.model.objective(settings)
-        groups: list[dict[str, Any]] = [
-            {"params": adapter.parameters(denoiser=True), "peak": settings.learning_rate},
-            {"params": adapter.parameters(denoiser=False), "peak": settings.text_encoder_learning_rate},
-        ]
+        groups = adapter.groups(settings)
         self.parameters = [parameter for group in groups for parameter in group["params"]]
         self.optimizer = OPTIMIZERS.load(settings.optimizer)(
             [group for group in groups if group["params"]],
@@ -196,6 +215,11 @@ class Trainer:
                 f"lower learning_rate ({self.settings.learning_rate:g}), or look at the picture"
             )
             raise FloatingPointError(message)
+
+
+def _require_writable(model: DiffusionModel, settings: TrainSettings) -> None:
+    if settings.dora and (fault := no_dora(model.keys)):
+        raise InputFault(fault)
 
 
 def _trainable_encoders(model: DiffusionModel, settings: TrainSettings) -> Mapping[str, Any]:

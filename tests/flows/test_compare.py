@@ -13,7 +13,7 @@ from data_contracts.comparison import Comparison
 from data_contracts.dataset import Dataset
 from data_contracts.faults import InputFault
 from data_contracts.results import CopyCheck, Finding, LoraFile, Score, StackPicture, SuitePicture, SuiteScores
-from data_contracts.training import Validation
+from data_contracts.validations import Validation
 from flows.comparison.compare_runs import compare_runs, scores_of
 from flows.comparison.find_run import find_run
 from flows.comparison.paired_samples import PairedSample, pair

@@ -18,7 +18,7 @@ from flows.reports.report import Found, found_by_lora, reasons_of, variants_of, 
 from models.sheets import composition_sheet, lora_sheet
 from tasks.run_record import StageUse
 from tests.flows.report_run import Workspace
-from tests.models.sheet_rows import evaluation_rows, lora_rows, stack_rows, validated_lora_rows
+from tests.models.sheet_rows import drawn_lora_rows, evaluation_rows, lora_rows, stack_rows, validated_lora_rows
 
 SHARP = [Rejected(id=f"f{n}", reason="too_blurred", value=float(n)) for n in (3, 1, 8)]
 DAMAGE = Rejected(id="harbour", reason="film_damaged", value=34.5)
@@ -113,6 +113,10 @@ def test_the_report_says_what_held_out_pictures_showed(workspace):
     text = Page(write_report(workspace.folder, workspace.run, "t").read_text()).text
     assert "300 of 400 0.1532 0.9000 to 0.5500 (learnt: 0.4000)" in text
     assert "0.1532 not measured" in text
+    assert "Copies" not in text
+    workspace.finish("train_lora", drawn_lora_rows(workspace.folder / "rows" / "d"), label="pia")
+    text = Page(write_report(workspace.folder, workspace.run, "t").read_text()).text
+    assert "(learnt: 0.4000) 0.325 to 0.660 0 of 2" in text
 
 
 def test_the_report_says_what_was_found(workspace):

@@ -21,8 +21,17 @@ from data_contracts.records import (
     Pose,
     Record,
 )
-from data_contracts.results import CharactersPicture, Evaluation, Finding, LoraFile, LoraWeight, Sight, StackPicture
-from data_contracts.training import Validation
+from data_contracts.results import (
+    CharactersPicture,
+    CopyCheck,
+    Evaluation,
+    Finding,
+    LoraFile,
+    LoraWeight,
+    Sight,
+    StackPicture,
+)
+from data_contracts.validations import Drawn, Validation, read_validations
 
 HARBOUR = Path(__file__).parents[2] / "samples" / "harbour"
 FILM_FRAMES_A_PICTURE = 4
@@ -212,6 +221,36 @@ def validated_lora_rows(folder: Path) -> Dataset[LoraFile]:
     losses = {"base_held_out_loss": 0.9, "held_out_loss": 0.55, "learnt_loss": 0.4}
     steps = {"validation_log": "validation.jsonl", "chosen_step": 300, "best_step": 300}
     return Dataset(LoraFile, folder, [LoraFile.model_validate(row.model_dump() | losses | steps)])
+
+
+def drawn_lora_rows(folder: Path) -> Dataset[LoraFile]:
+    """Return the same LoRA, whose validations drew two captions; at step 400 one of them is a learnt picture."""
+    (row,) = validated_lora_rows(folder)
+    likeness = {0: (0.3, 0.35), 100: (0.4, 0.45), 200: (0.5, 0.6), 300: (0.62, 0.7), 400: (0.68, 0.72)}
+    course = read_validations(folder / "files" / "validation.jsonl")
+    lines = []
+    for n, (line, like) in enumerate(zip(course, likeness.values(), strict=True)):
+        checks = tuple(
+            CopyCheck(nearest="a.png", to_training=0.2, to_held_out=0.9, is_copy=line.step == 400 and place == 0)
+            for place in range(2)
+        )
+        drawn = Drawn(pictures=2, likeness=like, text=(0.2, 0.25), copying=checks, diversity=1.9 - n / 10)
+        lines.append(line.model_copy(update={"drawn": drawn}))
+    names = [
+        _save(folder, _noise(np.random.default_rng(place), n), f"drawn{n}-{place}.png")
+        for n in range(len(course))
+        for place in range(2)
+    ]
+    (folder / "files" / "validation.jsonl").write_text("".join(line.model_dump_json() + "\n" for line in lines))
+    drawn_rows = {
+        "drawn": tuple(names),
+        "drawn_steps": tuple(step for step in likeness for _ in range(2)),
+        "drawn_captions": ("luca boy, full body, in a harbour", "luca boy, close-up, smiling"),
+        "base_likeness": 0.325,
+        "likeness": 0.66,
+        "copies": 0,
+    }
+    return Dataset(LoraFile, folder, [row.model_copy(update=drawn_rows)])
 
 
 def _noise(rng: np.random.Generator, seed: int) -> Image.Image:

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data_contracts.training import Validation
-from models.trainers.choice import best_of, is_better, is_exhausted
+from data_contracts.results import CopyCheck
+from data_contracts.validations import Drawn, Validation
+from models.trainers.choice import best_of, draws_better, is_better, is_exhausted
 
 LOSS = st.floats(0.01, 4)
 
@@ -77,3 +78,35 @@ def test_the_base_model_is_never_chosen():
     assert best_of(course).step == 5
     assert best_of(course[:1]) is None
     assert not is_exhausted(course[:1], 1)
+
+
+def drew(step: int, likeness: tuple[float, ...], text: tuple[float, ...] = (), copies: int | None = None) -> Validation:
+    checks = [
+        CopyCheck(nearest="a", to_training=0.1 if n < (copies or 0) else 1, to_held_out=1, is_copy=n < (copies or 0))
+        for n in range(len(likeness) if copies is not None else 0)
+    ]
+    found = Drawn(pictures=len(likeness), likeness=likeness, text=text, copying=tuple(checks))
+    return Validation(step=step, held_out=(1.0,), drawn=found)
+
+
+def test_by_likeness_a_step_gains_unless_captions_or_copies_pay_for_it():
+    early = drew(1, (0.5, 0.5, 0.5), (0.3, 0.3, 0.3), 0)
+    assert draws_better(drew(2, (0.6, 0.6, 0.7), (0.3, 0.3, 0.3), 0), early)
+    assert not draws_better(drew(2, (0.8, 0.5, 0.5), (0.3, 0.3, 0.3), 0), early)  # .1, with a standard error of .1
+    assert not draws_better(drew(2, (0.6, 0.6, 0.7), (0.2, 0.2, 0.1), 0), early)  # not what was asked for
+    assert not draws_better(drew(2, (0.6, 0.6, 0.7), (0.3, 0.3, 0.3), 1), early)  # a learnt picture
+    assert draws_better(drew(2, (0.6, 0.6, 0.7)), drew(1, (0.5, 0.5, 0.5)))  # what is not measured stops nothing
+
+
+def test_by_likeness_and_by_loss_different_steps_are_best():
+    course = [drew(0, (0.9, 0.9)), drew(1, (0.2, 0.2)), drew(2, (0.4, 0.5)), drew(3, (0.4, 0.5))]
+    assert best_of(course).step == 1  # all losses are alike
+    assert best_of(course, "likeness").step == 2
+    assert is_exhausted(course, 1, "likeness")
+    assert not is_exhausted(course, 2, "likeness")
+
+
+def test_without_likeness_nothing_is_chosen_by_it():
+    course = [Validation(step=step, held_out=(1.0,)) for step in (1, 2)]
+    with pytest.raises(ValueError, match="steps 1 and 2: no likeness was measured"):
+        best_of(course, "likeness")

@@ -14,7 +14,8 @@ from safetensors.torch import load_file
 
 from data_contracts.faults import InputFault
 from data_contracts.lora_stages import TrainLoraConfig
-from data_contracts.training import TrainExample, TrainRequest, TrainSettings, Validation, read_validations
+from data_contracts.training import TrainExample, TrainRequest, TrainSettings
+from data_contracts.validations import Validation, read_validations
 from models import child
 from models.diffusion import lite_base, sd15
 from models.diffusion.flow import FlowMatching

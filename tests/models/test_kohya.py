@@ -110,11 +110,14 @@ OTHER = {
 
 FLOW_MATCHING = {"timestep_sampling", "timestep_shift"}  # nothing to Stable Diffusion 1.x
 VALIDATION = {"validate_every", "validate_pictures", "choose", "patience"}  # with kohya refused where they would decide
+VALIDATION |= {"validate_drawn", "drawn_embedder", "drawn_text_scorer"}
+REFUSED = {"dora", "ema"}
+BESIDE = {"tensorboard"}  # made of our own logs
 
 
 def test_every_setting_changes_what_sd_scripts_are_told(base, examples, tmp_path):
     """A setting that went nowhere would be a promise not kept."""
-    known = set(OTHER) | FLOW_MATCHING | VALIDATION
+    known = set(OTHER) | FLOW_MATCHING | VALIDATION | REFUSED | BESIDE
     assert known == set(TrainSettings.model_fields)  # a new one has to be told them, or refused
     before = told(asked(base, examples, tmp_path, **START), tmp_path / "told")
     for name, value in OTHER.items():
@@ -132,6 +135,8 @@ def test_every_setting_changes_what_sd_scripts_are_told(base, examples, tmp_path
         ({"precision": "nf4"}, "precision is nf4"),
         ({"choose": "best"}, "choose is 'best' and patience 0"),
         ({"patience": 2}, "choose is 'last' and patience 2"),
+        ({"dora": True}, "dora is on"),
+        ({"ema": 0.9}, "ema is 0.9"),
     ],
 )
 def test_what_sd_scripts_have_no_equal_of_is_refused(changes, words, base):

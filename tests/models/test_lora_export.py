@@ -4,6 +4,7 @@ import inspect
 import json
 import re
 import runpy
+from dataclasses import replace
 from pathlib import Path
 
 import diffusers
@@ -55,6 +56,28 @@ def test_files_keep_their_tensors_and_tell_more(tmp_path: Path):
     found = stack.unet[LAYERS["sd15"]]
     assert torch.allclose(found.up @ found.down, expected, atol=1e-4)
     assert set(stack.text_encoder) == {"encoder_layers_0_self_attn_out_proj"}
+
+
+def test_with_a_dora_there_is_no_file_of_all_and_nothing_for_programs_that_misread_it(tmp_path: Path):
+    release = release_of(tmp_path, "sd15")
+    one = release.loras[0]
+    about = {"reel2lora.settings": '{"rank": 3, "dora": true}'}
+    one.file.write_bytes(with_metadata(one.file.read_bytes(), about))
+    release = release_of_files(release)
+    assert release.has_dora
+    assert export_release(release, tmp_path / "out") is None
+    left = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"luca.safetensors", "comfyui_workflow.json", "README.md"} <= left
+    assert not left & {"film-stack.safetensors", "a1111_prompts.txt", "diffusers_example.py"}
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "With a DoRA among them (luca) there is no file of all" in card
+    assert "dora True" in card
+    assert "models/Lora`" not in card
+
+
+def release_of_files(release: Release) -> Release:
+    """Return the release anew, its files' metadata not read yet."""
+    return replace(release, loras=tuple(replace(each) for each in release.loras))
 
 
 @given(st.dictionaries(st.text(min_size=1), st.text()), st.lists(st.floats(width=32, allow_nan=False), max_size=5))

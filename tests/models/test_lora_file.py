@@ -186,5 +186,5 @@ def test_files_that_do_not_fit_are_refused_by_name(base: Path, loras, tmp_path: 
         add_lora(model, tmp_path / "other.safetensors", "x")
     with pytest.raises(ValueError, match="was not added"):
         set_lora_weights(model, {"nobody": 1.0})
-    with pytest.raises(ValueError, match="only plain LoRA"):
-        from_peft({"a.lora_A.weight": torch.ones(1)}, 1.0)
+    with pytest.raises(ValueError, match="only LoRA and DoRA"):
+        from_peft({"a.lora_A.weight": torch.ones(1)}, LINEAR)

@@ -11,10 +11,19 @@ from data_contracts.stages import FilmSource
 from models import sheets
 from models.sheets.bodies import draw_skeleton
 from models.sheets.drawing import GREEN, MAGENTA, clock, evenly, fit, font, wrap
+from models.sheets.drawn import shown
 from models.sheets.film import origins, overlay
 from models.sheets.page import HEIGHT, WIDTH, Page, Section, Tile, draw_page, rows_by_section
 from models.sheets.training import smooth
-from tests.models.sheet_rows import HARBOUR, Rows, evaluation_rows, lora_rows, stack_rows, validated_lora_rows
+from tests.models.sheet_rows import (
+    HARBOUR,
+    Rows,
+    drawn_lora_rows,
+    evaluation_rows,
+    lora_rows,
+    stack_rows,
+    validated_lora_rows,
+)
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +92,18 @@ def test_the_lora_sheet_marks_the_chosen_step_on_the_validations(tmp_path):
     )
     assert green(validated) > green(plain) + 100
     assert abs(plain.height - validated.height) < 20  # both curves side by side
+
+
+def test_what_validations_drew_is_shown_by_caption_and_step(tmp_path):
+    plain = sheets.lora_sheet(validated_lora_rows(tmp_path / "a"))
+    loras = drawn_lora_rows(tmp_path / "b")
+    drawn = sheets.lora_sheet(loras)
+    assert (drawn.mode, drawn.width) == ("RGB", WIDTH)
+    assert drawn.height > plain.height + 300  # a row for each caption
+    assert shown(list(range(0, 1200, 100)), loras.rows[0].model_copy(update={"chosen_step": 500})) == [
+        0, 200, 300, 500, 600, 800, 900, 1100,
+    ]  # fmt: skip
+    assert 300 in shown([0, 100, 200, 300, 400], loras.rows[0])
 
 
 def test_what_was_found_is_green_below_its_picture(tmp_path):

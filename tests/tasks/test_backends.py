@@ -58,3 +58,15 @@ def test_a_project_without_a_detector_names_none_and_shares_one_segmenter_with_i
     assert PLACES["segment_layers.detector"].named(project) == []
     assert "segment_layers.detector" not in load_backends(project)
     assert load_backends(project)["segment_layers.backend"]() is segmenter_of(project.segment_layers)
+
+
+def test_what_drawn_pictures_are_measured_by_is_loaded_only_where_pictures_are_drawn(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    key = "loras.*.train.drawn_text_scorer"
+    named = {f"loras.{lora}.train.drawn_text_scorer": "clip-vit-large-patch14" for lora in ("luca", "happy")}
+    project = load_project(CONFIG, named)
+    assert PLACES["loras.*.train.drawn_embedder"].named(project) == ["efficientnet-lite0+colour"]
+    with pytest.raises(MissingWeights, match="hf download openai/clip-vit-large-patch14 "):
+        load_backends(project)[key]()
+    without = {f"loras.{lora}.train.validate_drawn": "0" for lora in project.loras}
+    assert PLACES[key].named(load_project(CONFIG, named | without)) == []

@@ -2,15 +2,20 @@
 
 from pathlib import Path
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from data_contracts.dataset import Dataset
 from data_contracts.lora_stages import TrainLoraConfig
 from data_contracts.records import Example
-from data_contracts.training import Validation
+from data_contracts.training import DrawRequest
+from data_contracts.validations import Drawn, Validation, drawn_path
+from models.pictures import read_rgb
+from models.trainers.pictures import write_png
 from tasks.train_lora import request_for, spread, validated
 
+NOT_DRAWN = {"drawn": (), "drawn_steps": (), "base_likeness": None, "likeness": None, "copies": None}
 LORA = {"name": "luca", "type": "character", "subject": "luca", "trigger": "luca"}
 
 
@@ -50,11 +55,46 @@ def test_held_out_pictures_are_measured_beside_as_many_learnt_ones(tmp_path):
 
 def test_a_row_says_what_its_validations_were_and_nothing_where_there_were_none(tmp_path):
     log = tmp_path / "validation.jsonl"
-    assert validated(tmp_path, log, 20) == {}
+    assert validated(tmp_path, log, 20, "last") == {}
     course = [
         Validation(step=step, held_out=(loss, loss), learnt=(loss / 2,)) for step, loss in ((0, 3), (10, 1), (20, 2))
     ]
     log.write_text("".join(each.model_dump_json() + "\n" for each in course))
-    said = validated(tmp_path, log, 20)
+    said = validated(tmp_path, log, 20, "last")
     assert (tmp_path / said.pop("validation_log")).read_bytes() == log.read_bytes()
-    assert said == {"best_step": 10, "base_held_out_loss": 3.0, "held_out_loss": 2.0, "learnt_loss": 1.0}
+    assert said == {"best_step": 10, "base_held_out_loss": 3.0, "held_out_loss": 2.0, "learnt_loss": 1.0} | NOT_DRAWN
+
+
+def test_held_out_captions_are_drawn_with_plain_words_for_the_scorer(tmp_path):
+    rows = examples_of({"a": 9, "b": 4, "c": 2}, held_out=("b", "c"))
+    settings = {"validate_drawn": 8, "validate_pictures": 4}
+
+    def drawing(**changes: object) -> DrawRequest | None:
+        config = TrainLoraConfig.model_validate({**LORA, "settings": settings, **changes})
+        return request_for(tmp_path, rows, tmp_path, config).drawing
+
+    asked = drawing()
+    assert len(asked.prompts) == 8  # of six captions: two are drawn again, from other noise
+    assert {each.caption for each in asked.prompts} == {"luca"}
+    assert {each.plain for each in asked.prompts} == {"a character"}
+    assert sorted(each.image.name[0] for each in asked.references) == ["b"] * 4 + ["c"] * 2
+    assert drawing(type="pose", subject="running").prompts[0].plain == "running"
+    assert drawing(settings={**settings, "validate_drawn": 0}) is None
+    assert drawing(settings={**settings, "validate_every": 0}) is None
+    assert drawing(trainer="kohya") is None
+
+
+def test_a_row_says_how_like_what_it_draws_is(tmp_path):
+    log = tmp_path / "validation.jsonl"
+    course = [
+        Validation(step=step, held_out=(1.0,), drawn=Drawn(pictures=2, likeness=(value, value)))
+        for step, value in ((0, 0.5), (10, 0.75), (20, 0.25))
+    ]
+    log.write_text("".join(each.model_dump_json() + "\n" for each in course))
+    for each in course:
+        for number in range(2):
+            write_png(drawn_path(tmp_path, each.step, number), np.full((8, 8, 3), each.step + number, np.uint8))
+    said = validated(tmp_path, log, 20, "likeness")
+    assert (said["best_step"], said["base_likeness"], said["likeness"], said["copies"]) == (10, 0.5, 0.25, None)
+    assert said["drawn_steps"] == (0, 0, 10, 10, 20, 20)
+    assert read_rgb(tmp_path / said["drawn"][3])[0, 0, 0] == 11

@@ -1,0 +1,35 @@
+"""What a training draws while it learns, each picture from the same noise every time."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from data_contracts.training import TrainSettings
+from models.diffusion.drawing import Drawing
+from models.diffusion.families import DiffusionModel
+from models.pictures import Picture, encode_png
+from models.trainers.examples import covering
+
+
+def draw(
+    model: DiffusionModel,
+    prompts: Sequence[str],
+    seeds: Sequence[int],
+    settings: TrainSettings,
+    edited: Sequence[Picture | None],
+) -> list[Picture]:
+    """Return a square picture `(H, W, 3) RGB` uint8 of each prompt and its seed, with the adapters that are on.
+
+    edited: what is edited into each; None where the family does not edit.
+    """
+    square = (settings.resolution, settings.resolution)
+    controls = tuple(covering(each, square) for each in edited if each is not None)
+    drawing = Drawing(settings.sample_steps, settings.sample_guidance, settings.resolution, controls)
+    return model.sample(prompts, "", seeds, drawing)
+
+
+def write_png(path: Path, picture: Picture) -> None:
+    """Write a picture, beside and renamed; its folder is made where it is missing."""
+    path.parent.mkdir(exist_ok=True)
+    beside = path.with_name(path.name + ".part")
+    beside.write_bytes(encode_png(picture))
+    beside.replace(path)
