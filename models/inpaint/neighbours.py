@@ -19,12 +19,15 @@ from models.inpaint import Hole, Image
 from models.inpaint.alignment import Features, find_features, find_homography, spread
 from models.inpaint.likeness import CUT, EDGE, contrast, difference
 from models.inpaint.masks import pixels_of
-from models.inpaint.parallax import Window, find_parallax, follow, grid_of, shown_at, sweep
+from models.inpaint.parallax import Window, blurred_mean, find_parallax, follow, grid_of, shown_at, sweep
 from models.inpaint.planes import Homography, is_plausible, move, refit
 
 MOST_NEIGHBOURS = 16
 NEAR_AT_720P = 275  # pixels around a hole to which a neighbour is fitted again
 JUDGED_AT_720P = 70  # pixels around a hole in which planes and depths are compared
+MUCH_BETTER = 0.9  # times the error of planes; less of a gain is chance
+REFERENCE_HEIGHT = 288
+REACH = ((14.0, 1.0), (56.0, 0.15))  # pixels (Gaussian sigma) of that height, and weight: the visible for the hidden
 MOST_SWEPT = 8  # neighbours, the nearest in time
 MAX_SAMPLES = 9  # of one pixel; the nearest in time, where parallax is least
 MAX_DISAGREEMENT = 22.0  # grey levels, median over samples of the largest channel's distance from their median
@@ -130,18 +133,30 @@ class Neighbours:
             sure = seen & shown_at(self._frames[other], self._holes[other] | self._doubts[other], back, points)[1]
             deep.append(_Laid(pixels, seen, sure, other, swept[n].matrix))
         flat = [one.cut(wide) for one in laid]
-        here, edges = image[wide], near[wide] & (contrast(image)[wide] > EDGE)
-        edges &= np.any([one.seen for one in deep], axis=0) & np.any([one.seen for one in flat], axis=0)
-        if not edges.any():
+        by_depth = self._explains(index, near, wide, flat, deep)
+        by_depth &= np.any([one.seen for one in deep], axis=0)
+        if not by_depth.any():
             return None
-        by_plane, by_depth = (difference(here, _settle(*_stacked(way)))[edges] for way in (flat, deep))
-        if np.minimum(by_depth, CUT).mean() >= np.minimum(by_plane, CUT).mean():
-            return None
-        missed = ~np.any([one.seen for one in deep], axis=0)
         inner = tuple(
             slice(part.start - out.start, part.stop - out.start) for part, out in zip(window, wide, strict=True)
         )
-        return _stacked([one.cut(inner) for one in (*deep, *(one.only(missed) for one in flat))])
+        return _stacked(
+            [one.cut(inner) for one in (*(one.only(by_depth) for one in deep), *(one.only(~by_depth) for one in flat))]
+        )
+
+    def _explains(self, index: int, near: Hole, window: Window, flat: Sequence[_Laid], deep: Sequence[_Laid]) -> Hole:
+        """Return where (h, w) in `window` what is laid by depth explains the visible nearby better than by planes."""
+        here, visible = np.ascontiguousarray(self._frames[index][window]), near[window]
+        for way in (flat, deep):
+            visible = visible & np.any([one.seen for one in way], axis=0)
+        weight = visible * (0.1 + np.minimum(contrast(here) / 64.0, 1.0)).astype(np.float32)
+        px = self._frames[index].shape[0] / REFERENCE_HEIGHT
+        reaches = [(sigma * px, worth) for sigma, worth in REACH]
+        plane, depth = (
+            blurred_mean(np.minimum(difference(here, _settle(*_stacked(way))), CUT).astype(np.float32), weight, reaches)
+            for way in (flat, deep)
+        )
+        return np.asarray(depth < MUCH_BETTER * plane)
 
     def _fitted_again(self, other: int, index: int, matrix: Homography) -> Homography:
         """Return `matrix`, frame `other` to frame `index`, or what fits the edges around the hole better."""

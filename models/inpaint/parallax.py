@@ -139,7 +139,7 @@ def sweep(parallax: Parallax, laid: Sequence[Image], seen: Sequence[Hole], windo
         several = np.maximum(count, 1)[..., None]
         variance = largest_channel(squares / several - (total / several) ** 2)
         apart = np.minimum(np.sqrt(np.maximum(variance, 0)), CUT)
-        cost = _blurred_mean(apart, np.maximum(count - 1, 0), NEIGHBOURHOODS)
+        cost = blurred_mean(apart, np.maximum(count - 1, 0), NEIGHBOURHOODS)
         cost += np.minimum(PENALTY * np.abs(usual - depth), MOST_PENALTY)
         better = cost < best
         best[better], chosen[better] = cost[better], depth
@@ -170,10 +170,11 @@ def _usual_depth(parallax: Parallax, window: Window) -> Map:
     xs, ys = (parallax.points - (window[1].start, window[0].start)).astype(int).T
     inside = (xs >= 0) & (ys >= 0) & (xs < depth.shape[1]) & (ys < depth.shape[0])
     depth[ys[inside], xs[inside]], there[ys[inside], xs[inside]] = parallax.depths[inside], 1
-    return _blurred_mean(depth, there, REACH)
+    return blurred_mean(depth, there, REACH)
 
 
-def _blurred_mean(values: Map, weight: Map, reaches: Sequence[tuple[float, float]]) -> Map:
+def blurred_mean(values: Map, weight: Map, reaches: Sequence[tuple[float, float]]) -> Map:
+    """Return the mean (h, w) of `values` around each pixel, by `weight` and Gaussians of (sigma, worth)."""
     total, share = np.zeros(values.shape, np.float32), np.full(values.shape, 1e-6, np.float32)
     for sigma, worth in reaches:
         total += np.float32(worth) * np.asarray(cv2.GaussianBlur(values * weight, (0, 0), sigma), np.float32)
