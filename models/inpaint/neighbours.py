@@ -4,8 +4,8 @@ Each neighbour is laid over the frame by a homography, fitted again to what lies
 moves a house shifts unlike the ground, and most matches need not lie at the depth of what is hidden. Of the samples
 that a pixel gets this way the median is taken where they agree: a cast shadow that wanders through is outvoted. Where
 they do not, as at the edge of what stands before the rest, the sample nearest in time is taken, which parallax has
-moved least. Where the depths of what is visible explain it better than planes do, samples are taken at the depth of
-each pixel (`parallax`).
+moved least. Where laying neighbours at the depth of each pixel (`parallax`) explains the visible nearby much better
+than planes do, that is done.
 """
 
 from collections.abc import Sequence
@@ -26,8 +26,7 @@ MOST_NEIGHBOURS = 16
 NEAR_AT_720P = 275  # pixels around a hole to which a neighbour is fitted again
 JUDGED_AT_720P = 70  # pixels around a hole in which planes and depths are compared
 MUCH_BETTER = 0.9  # times the error of planes; less of a gain is chance
-REFERENCE_HEIGHT = 288
-REACH = ((14.0, 1.0), (56.0, 0.15))  # pixels (Gaussian sigma) of that height, and weight: the visible for the hidden
+REACH_AT_720P = ((35, 1.0), (140, 0.15))  # pixels (Gaussian sigma) and weight: the visible speaks for the hidden
 MOST_SWEPT = 8  # neighbours, the nearest in time
 MAX_SAMPLES = 9  # of one pixel; the nearest in time, where parallax is least
 MAX_DISAGREEMENT = 22.0  # grey levels, median over samples of the largest channel's distance from their median
@@ -126,9 +125,9 @@ class Neighbours:
         wide = _wider(window, pixels_of(JUDGED_AT_720P, hole.shape[0]), hole.shape)
         depth = sweep(parallax, [one.pixels for one in swept], [one.seen for one in swept], wide)
         grid, deep = grid_of(wide), []
-        for n in np.flatnonzero(parallax.trusted):
+        for n in np.flatnonzero(parallax.trusted).tolist():
             other, points = swept[n].frame, parallax.displaced(n, parallax.undisplaced(n, grid), depth)
-            back = np.linalg.inv(swept[n].matrix)
+            back = np.asarray(np.linalg.inv(swept[n].matrix), np.float64)
             pixels, seen = shown_at(self._frames[other], self._holes[other], back, points)
             sure = seen & shown_at(self._frames[other], self._holes[other] | self._doubts[other], back, points)[1]
             deep.append(_Laid(pixels, seen, sure, other, swept[n].matrix))
@@ -137,21 +136,19 @@ class Neighbours:
         by_depth &= np.any([one.seen for one in deep], axis=0)
         if not by_depth.any():
             return None
-        inner = tuple(
-            slice(part.start - out.start, part.stop - out.start) for part, out in zip(window, wide, strict=True)
-        )
-        return _stacked(
-            [one.cut(inner) for one in (*(one.only(by_depth) for one in deep), *(one.only(~by_depth) for one in flat))]
-        )
+        top, left = (part.start - out.start for part, out in zip(window, wide, strict=True))
+        height, width = (part.stop - part.start for part in window)
+        inner = slice(top, top + height), slice(left, left + width)
+        chosen = [*(one.only(by_depth) for one in deep), *(one.only(~by_depth) for one in flat)]
+        return _stacked([one.cut(inner) for one in chosen])
 
     def _explains(self, index: int, near: Hole, window: Window, flat: Sequence[_Laid], deep: Sequence[_Laid]) -> Hole:
         """Return where (h, w) in `window` what is laid by depth explains the visible nearby better than by planes."""
         here, visible = np.ascontiguousarray(self._frames[index][window]), near[window]
         for way in (flat, deep):
             visible = visible & np.any([one.seen for one in way], axis=0)
-        weight = visible * (0.1 + np.minimum(contrast(here) / 64.0, 1.0)).astype(np.float32)
-        px = self._frames[index].shape[0] / REFERENCE_HEIGHT
-        reaches = [(sigma * px, worth) for sigma, worth in REACH]
+        weight = np.asarray(visible * (0.1 + np.minimum(contrast(here) / 64.0, 1.0)), np.float32)
+        reaches = [(pixels_of(sigma, self._holes[index].shape[0]), worth) for sigma, worth in REACH_AT_720P]
         plane, depth = (
             blurred_mean(np.minimum(difference(here, _settle(*_stacked(way))), CUT).astype(np.float32), weight, reaches)
             for way in (flat, deep)
