@@ -34,7 +34,6 @@ FAR = 4.0  # times the median length of a flow
 NEIGHBOURHOODS = ((1.5, 1.0), (6.0, 0.5))  # pixels (Gaussian sigma) and weight: most neighbours are at one depth
 REACH = ((8.0, 1.0), (32.0, 0.05))  # pixels and weight: how visible depths speak for hidden ones
 PENALTY, MOST_PENALTY = 0.1, 4.0  # grey levels a pixel of depth from those, where colours leave the choice
-ONE_MAP = np.zeros((0, 0), np.float32)  # x and y of OpenCV's maps are in the first, the second is empty
 Map = NDArray[np.float32]
 Numbers = NDArray[np.float64]
 Window = tuple[slice, slice]
@@ -88,7 +87,7 @@ def follow(image: Image, laid: Sequence[Image], near: Sequence[Hole]) -> Sightin
         ends.append(points + flow_between(image, one, part)[ys, xs])
         there = own
         if len(points):
-            there = cv2.remap(soften(one), ends[-1][None].astype(np.float32), ONE_MAP, cv2.INTER_LINEAR)[0]
+            there = cv2.remap(soften(one), *_maps(ends[-1][None].astype(np.float32)), cv2.INTER_LINEAR)[0]
         known.append(part[ys, xs] & (np.abs(there - own).max(axis=-1, initial=0) < FITS))
     return Sightings(points.astype(np.float64), np.array(ends, np.float64), np.array(known, np.bool_))
 
@@ -133,7 +132,7 @@ def sweep(parallax: Parallax, laid: Sequence[Image], seen: Sequence[Hole], windo
         count = np.zeros(usual.shape, np.float32)
         for n, (points, picture) in frames.items():
             at = parallax.displaced(n, points, depth)
-            found = np.asarray(cv2.remap(picture, at, ONE_MAP, cv2.INTER_LINEAR, borderValue=(0, 0, 0, 255)))
+            found = np.asarray(cv2.remap(picture, *_maps(at), cv2.INTER_LINEAR, borderValue=(0, 0, 0, 255)))
             shown = (found[..., 3] == 0).astype(np.float32)
             pixels = found[..., :3] * shown[..., None]
             total, squares, count = total + pixels, squares + pixels**2, count + shown
@@ -154,8 +153,8 @@ def shown_at(view: Image, hole: Hole, back: Numbers, points: Map) -> tuple[Image
     """
     at = cv2.perspectiveTransform(points.reshape(1, -1, 2).astype(np.float64), back)
     at = np.asarray(at, np.float32).reshape(points.shape)
-    pixels = cv2.remap(view, at, ONE_MAP, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    hidden = cv2.remap(hole.astype(np.uint8) * 255, at, ONE_MAP, cv2.INTER_LINEAR, borderValue=255)
+    pixels = cv2.remap(view, *_maps(at), cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    hidden = cv2.remap(hole.astype(np.uint8) * 255, *_maps(at), cv2.INTER_LINEAR, borderValue=255)
     return np.asarray(pixels, np.uint8), np.asarray(hidden == 0)
 
 
@@ -163,6 +162,11 @@ def grid_of(window: Window) -> Map:
     """Return x and y (h, w, 2) of the pixels of a window of rows and columns."""
     ys, xs = (np.arange(part.start, part.stop) for part in window)
     return np.asarray(np.stack(np.meshgrid(xs, ys), axis=-1), np.float32)
+
+
+def _maps(points: Map) -> tuple[Map, Map]:
+    """Return x and y (h, w) of `points` (h, w, 2)."""
+    return np.ascontiguousarray(points[..., 0]), np.ascontiguousarray(points[..., 1])
 
 
 def _usual_depth(parallax: Parallax, window: Window) -> Map:
