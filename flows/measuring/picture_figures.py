@@ -87,7 +87,7 @@ def plate_figures(join: TruthJoin, rows: Dataset[Plate]) -> Figures:
     true pixels cannot exceed.
     """
     errors, pixels = np.zeros(len(PROVENANCE)), np.zeros(len(PROVENANCE), np.int64)
-    film_error, film_pixels = 0.0, 0
+    film_error, film_pixels, plates = 0.0, 0, 0
     for row in rows:
         picture = join.picture(row.frame)
         truth, inside = join.truth.plate(picture), join.truth.mask_values(picture) > 0
@@ -102,8 +102,9 @@ def plate_figures(join: TruthJoin, rows: Dataset[Plate]) -> Figures:
         own = PROVENANCE.index("own")
         far_errors, far_pixels = squared_errors(predicted, truth, away, kinds, len(PROVENANCE))
         film_error, film_pixels = film_error + float(far_errors[own]), film_pixels + int(far_pixels[own])
-    note = f"dB, the film's own pixels more than {FAR_AT_720P} px of 720 from characters; pixels"
-    film = figure(psnr_db(film_error, film_pixels), film_pixels, note)
+        plates += 1
+    note = f"dB, the film's own pixels more than {FAR_AT_720P} px of 720 from characters; plates"
+    film = figure(psnr_db(film_error, film_pixels), plates, note)
     return _plate_figures(errors, pixels) | present(plate_psnr_film_db=film)
 
 
