@@ -103,7 +103,7 @@ def plate_figures(join: TruthJoin, rows: Dataset[Plate]) -> Figures:
         far_errors, far_pixels = squared_errors(predicted, truth, away, kinds, len(PROVENANCE))
         film_error, film_pixels = film_error + float(far_errors[own]), film_pixels + int(far_pixels[own])
         plates += 1
-    note = f"dB, the film's own pixels more than {FAR_AT_720P} px of 720 from characters; plates"
+    note = "dB, the film's own pixels far from characters; plates"
     film = figure(psnr_db(film_error, film_pixels), plates, note)
     return _plate_figures(errors, pixels) | present(plate_psnr_film_db=film)
 
