@@ -77,6 +77,11 @@ class Layer(OfFrame):
     area: Share = Field(description="share of the frame")
     sharpness: float = Field(ge=0, description="variance of the Laplacian inside the mask")
     score: Share = Field(description="confidence of the segmenter")
+    depth: int = Field(
+        default=0,
+        ge=0,
+        description="how many of the frame's other characters cover this one; 0 is in front, or not known",
+    )
 
 
 class Plate(OfFrame):

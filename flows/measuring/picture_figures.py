@@ -7,12 +7,14 @@ from PIL import Image
 from data_contracts.dataset import Dataset
 from data_contracts.records import Plate, Pose
 from flows.measuring.truth_join import TruthJoin, fitted
+from models.inpaint.masks import dilate
 from models.metrics.boundaries import boundary_scores
 from models.metrics.figure import Figures, figure, mean, present, share
 from models.metrics.keypoints import correct_keypoints
 from models.metrics.psnr import psnr_db, squared_errors
 
 PCK_FRACTION = 0.1
+FAR_AT_720P = 75  # pixels; most shadows end before
 PROVENANCE = ("own", "neighbour", "network", "other_shot")
 TRUE_SOURCES = ("neighbour", "other_shot")
 
@@ -79,8 +81,13 @@ def keypoint_figures(join: TruthJoin, rows: Dataset[Pose]) -> Figures:
 
 
 def plate_figures(join: TruthJoin, rows: Dataset[Plate]) -> Figures:
-    """Score what was painted where characters stood, where the truth has a plate: all of it, and by its source."""
+    """Score what was painted where characters stood, where the truth has a plate: all of it, and by its source.
+
+    Beside it stands what the film's own pixels score far from characters and their shadows: its compression is what
+    true pixels cannot exceed.
+    """
     errors, pixels = np.zeros(len(PROVENANCE)), np.zeros(len(PROVENANCE), np.int64)
+    film_error, film_pixels, plates = 0.0, 0, 0
     for row in rows:
         picture = join.picture(row.frame)
         truth, inside = join.truth.plate(picture), join.truth.mask_values(picture) > 0
@@ -91,7 +98,14 @@ def plate_figures(join: TruthJoin, rows: Dataset[Plate]) -> Figures:
         kinds = fitted(np.asarray(Image.open(rows.path(row.provenance)).convert("L")), size, classes=True)
         plate_errors, plate_pixels = squared_errors(predicted, truth, inside, kinds, len(PROVENANCE))
         errors, pixels = errors + plate_errors, pixels + plate_pixels
-    return _plate_figures(errors, pixels)
+        away = ~dilate(inside, FAR_AT_720P)
+        own = PROVENANCE.index("own")
+        far_errors, far_pixels = squared_errors(predicted, truth, away, kinds, len(PROVENANCE))
+        film_error, film_pixels = film_error + float(far_errors[own]), film_pixels + int(far_pixels[own])
+        plates += 1
+    note = "dB, the film's own pixels far from characters; plates"
+    film = figure(psnr_db(film_error, film_pixels), plates, note)
+    return _plate_figures(errors, pixels) | present(plate_psnr_film_db=film)
 
 
 def _plate_figures(errors: NDArray[np.float64], pixels: NDArray[np.int64]) -> Figures:

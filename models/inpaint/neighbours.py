@@ -4,12 +4,12 @@ Each neighbour is laid over the frame by a homography, fitted again to what lies
 moves a house shifts unlike the ground, and most matches need not lie at the depth of what is hidden. Of the samples
 that a pixel gets this way the median is taken where they agree: a cast shadow that wanders through is outvoted. Where
 they do not, as at the edge of what stands before the rest, the sample nearest in time is taken, which parallax has
-moved least.
+moved least. Where laying neighbours at the depth of each pixel (`parallax`) explains the visible nearby much better
+than planes do, that is done.
 """
 
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -19,12 +19,19 @@ from models.inpaint import Hole, Image
 from models.inpaint.alignment import Features, find_features, find_homography, spread
 from models.inpaint.likeness import CUT, EDGE, contrast, difference
 from models.inpaint.masks import pixels_of
+from models.inpaint.parallax import Window, blurred_mean, find_parallax, follow, grid_of, shown_at, sweep
 from models.inpaint.planes import Homography, is_plausible, move, refit
 
 MOST_NEIGHBOURS = 16
 NEAR_AT_720P = 275  # pixels around a hole to which a neighbour is fitted again
+JUDGED_AT_720P = 70  # pixels around a hole in which planes and depths are compared
+MUCH_BETTER = 0.9  # times the error of planes; less of a gain is chance
+REACH_AT_720P = ((35, 1.0), (140, 0.15))  # pixels (Gaussian sigma) and weight: the visible speaks for the hidden
+MOST_SWEPT = 8  # neighbours, the nearest in time
 MAX_SAMPLES = 9  # of one pixel; the nearest in time, where parallax is least
 MAX_DISAGREEMENT = 22.0  # grey levels, median over samples of the largest channel's distance from their median
+
+Samples = tuple[NDArray[np.uint8], NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,25 @@ class NeighbourFill:
 
     image: Image  # (H, W, 3), changed inside `known` only
     known: Hole  # (H, W), part of the hole
+
+
+@dataclass(frozen=True)
+class _Laid:
+    """A neighbour laid over the frame."""
+
+    pixels: Image  # (h, w, 3)
+    seen: Hole  # (h, w), where it shows no character
+    sure: Hole  # (h, w), and nothing that may be one
+    frame: int
+    matrix: Homography  # from the neighbour to the frame, along one plane
+
+    def cut(self, window: Window) -> "_Laid":
+        """Return the part within a window of rows and columns."""
+        return replace(self, pixels=self.pixels[window], seen=self.seen[window], sure=self.sure[window])
+
+    def only(self, where: Hole) -> "_Laid":
+        """Return the same, seen nowhere but in `where`."""
+        return replace(self, seen=self.seen & where, sure=self.sure & where)
 
 
 class Neighbours:
@@ -57,38 +83,83 @@ class Neighbours:
             return NeighbourFill(image, known)
         ys, xs = np.nonzero(hole)
         window = slice(ys.min(), ys.max() + 1), slice(xs.min(), xs.max() + 1)
-        samples, seen = self._samples(index, window)
-        if not len(samples):
+        laid = self._laid(index)
+        if not laid:
             return NeighbourFill(image, known)
+        samples, seen = self._by_depth(index, laid, window) or _stacked([one.cut(window) for one in laid])
         known[window] = seen.any(axis=0) & hole[window]
         filled = image.copy()
         filled[known] = _settle(samples, seen)[known[window]]
         return NeighbourFill(filled, known)
 
-    def _samples(self, index: int, window: tuple[slice, slice]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """Return (n, h, w, 3) pixels and (n, h, w) whether they are seen, of neighbours by distance in time."""
+    def _laid(self, index: int) -> list[_Laid]:
+        """Return the neighbours of frame `index`, each laid over it along one plane, the nearest in time first."""
         order = sorted(spread(index, len(self._frames), MOST_NEIGHBOURS), key=lambda other: (abs(other - index), other))
-        target = self._features_of(index)
-        size = (window[1].stop - window[1].start, window[0].stop - window[0].start)
-        offset = np.array([[1, 0, -window[1].start], [0, 1, -window[0].start], [0, 0, 1]], np.float64)
-        samples, seen, sure = [], [], []
+        target, size = self._features_of(index), self._holes[index].shape[::-1]
+        laid = []
         for other in order:
             matrix = find_homography(self._features_of(other), target)
             if matrix is None:
                 continue
             if not np.array_equal(matrix, np.eye(3)):  # a camera that stands still is copied, never resampled
                 matrix = self._fitted_again(other, index, matrix)
-            samples.append(cv2.warpPerspective(self._frames[other], offset @ matrix, size, flags=cv2.INTER_CUBIC))
-            seen.append(~_moved(self._holes[other], offset @ matrix, size))
-            sure.append(~_moved(self._holes[other] | self._doubts[other], offset @ matrix, size))
-        return np.array(samples, np.uint8), _surest(np.array(seen, np.bool_), np.array(sure, np.bool_))
+            pixels = cv2.warpPerspective(self._frames[other], matrix, size, flags=cv2.INTER_CUBIC)
+            doubtful = self._holes[other] | self._doubts[other]
+            seen, sure = (~_moved(mask, matrix, size) for mask in (self._holes[other], doubtful))
+            laid.append(_Laid(np.asarray(pixels, np.uint8), seen, sure, other, matrix))
+        return laid
+
+    def _by_depth(self, index: int, laid: Sequence[_Laid], window: Window) -> Samples | None:
+        """Return samples laid at the depth of each pixel, or None where planes explain what surrounds the hole better.
+
+        Depths are found without the frame itself, inside the hole and around it, so that the frame can judge them.
+        """
+        image, hole = self._frames[index], self._holes[index]
+        swept = [one for one in laid if not np.array_equal(one.matrix, np.eye(3))][:MOST_SWEPT]
+        if len(swept) < 2:  # noqa: PLR2004
+            return None
+        near = ~hole & _around(hole, NEAR_AT_720P)
+        sightings = follow(image, [one.pixels for one in swept], [near & one.seen for one in swept])
+        if (parallax := find_parallax(sightings, float(max(hole.shape)))) is None:
+            return None
+        wide = _wider(window, pixels_of(JUDGED_AT_720P, hole.shape[0]), hole.shape)
+        depth = sweep(parallax, [one.pixels for one in swept], [one.seen for one in swept], wide)
+        grid, deep = grid_of(wide), []
+        for n in np.flatnonzero(parallax.trusted).tolist():
+            other, points = swept[n].frame, parallax.displaced(n, parallax.undisplaced(n, grid), depth)
+            back = np.asarray(np.linalg.inv(swept[n].matrix), np.float64)
+            pixels, seen = shown_at(self._frames[other], self._holes[other], back, points)
+            sure = seen & shown_at(self._frames[other], self._holes[other] | self._doubts[other], back, points)[1]
+            deep.append(_Laid(pixels, seen, sure, other, swept[n].matrix))
+        flat = [one.cut(wide) for one in laid]
+        by_depth = self._explains(index, near, wide, flat, deep)
+        by_depth &= np.any([one.seen for one in deep], axis=0)
+        if not by_depth.any():
+            return None
+        top, left = (part.start - out.start for part, out in zip(window, wide, strict=True))
+        height, width = (part.stop - part.start for part in window)
+        inner = slice(top, top + height), slice(left, left + width)
+        chosen = [*(one.only(by_depth) for one in deep), *(one.only(~by_depth) for one in flat)]
+        return _stacked([one.cut(inner) for one in chosen])
+
+    def _explains(self, index: int, near: Hole, window: Window, flat: Sequence[_Laid], deep: Sequence[_Laid]) -> Hole:
+        """Return where (h, w) in `window` what is laid by depth explains the visible nearby better than by planes."""
+        here, visible = np.ascontiguousarray(self._frames[index][window]), near[window]
+        for way in (flat, deep):
+            visible = visible & np.any([one.seen for one in way], axis=0)
+        weight = np.asarray(visible * (0.1 + np.minimum(contrast(here) / 64.0, 1.0)), np.float32)
+        reaches = [(pixels_of(sigma, self._holes[index].shape[0]), worth) for sigma, worth in REACH_AT_720P]
+        plane, depth = (
+            blurred_mean(np.minimum(difference(here, _settle(*_stacked(way))), CUT).astype(np.float32), weight, reaches)
+            for way in (flat, deep)
+        )
+        return np.asarray(depth < MUCH_BETTER * plane)
 
     def _fitted_again(self, other: int, index: int, matrix: Homography) -> Homography:
         """Return `matrix`, frame `other` to frame `index`, or what fits the edges around the hole better."""
         image, hole = self._frames[index], self._holes[index]
-        distance = cv2.distanceTransform((~hole).astype(np.uint8), cv2.DIST_L2, 5)
         moved, seen = move(self._frames[other], self._holes[other], matrix, (hole.shape[1], hole.shape[0]))
-        near = ~hole & seen & (distance < pixels_of(NEAR_AT_720P, hole.shape[0]))
+        near = ~hole & seen & _around(hole, NEAR_AT_720P)
         ys, xs = np.nonzero(hole)
         at = (float(xs.mean()), float(ys.mean()))
         closer = next((fit for fit in refit(moved, image, near) if is_plausible(fit, at)), None)
@@ -103,6 +174,26 @@ class Neighbours:
         if index not in self._features:
             self._features[index] = find_features(self._frames[index], self._holes[index])
         return self._features[index]
+
+
+def _around(hole: Hole, at_720p: int) -> Hole:
+    """Return which pixels are in `hole` or within `at_720p` of it."""
+    distance = cv2.distanceTransform((~hole).astype(np.uint8), cv2.DIST_L2, 5)
+    return np.asarray(distance < pixels_of(at_720p, hole.shape[0]))
+
+
+def _wider(window: Window, by: int, size: tuple[int, ...]) -> Window:
+    """Return `window` grown by `by` pixels within a picture of `size` (height, width)."""
+    rows, columns = (
+        slice(max(0, part.start - by), min(most, part.stop + by)) for part, most in zip(window, size, strict=True)
+    )
+    return rows, columns
+
+
+def _stacked(laid: Sequence[_Laid]) -> Samples:
+    """Return the pixels (n, h, w, 3) of frames of one size, and of which of them (n, h, w) to make use."""
+    seen, sure = np.array([one.seen for one in laid], np.bool_), np.array([one.sure for one in laid], np.bool_)
+    return np.array([one.pixels for one in laid], np.uint8), _surest(seen, sure)
 
 
 def _moved(mask: Hole, matrix: NDArray[np.float64], size: tuple[int, int]) -> Hole:
@@ -121,11 +212,16 @@ def _settle(samples: NDArray[np.uint8], seen: NDArray[np.bool_]) -> NDArray[np.u
     `samples` (n, h, w, 3) are the nearest in time first; what no sample shows, by `seen` (n, h, w), is of no meaning.
     """
     nearest = seen & (np.cumsum(seen, axis=0) <= MAX_SAMPLES)
-    values = np.where(nearest[..., None], samples.astype(np.float32), np.nan)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a pixel that nobody shows is the normal case
-        median = np.nanmedian(values, axis=0)
-        apart = np.nanmedian(np.abs(values - median).max(axis=-1), axis=0)
+    median = _median(samples.astype(np.float32), nearest)
+    apart = _median(np.abs(samples - median).max(axis=-1)[..., None], nearest)[..., 0]
     first = np.take_along_axis(samples, seen.argmax(axis=0)[None, ..., None], axis=0)[0]
-    settled = np.where((apart > MAX_DISAGREEMENT)[..., None], first, np.nan_to_num(median).round())
+    settled = np.where((apart > MAX_DISAGREEMENT)[..., None], first, median.round())
     return np.asarray(settled, np.uint8)
+
+
+def _median(values: NDArray[np.float32], chosen: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return the median (h, w, c) of the `chosen` (n, h, w) of `values` (n, h, w, c); of no meaning without any."""
+    ordered = np.sort(np.where(chosen[..., None], values, np.float32(np.inf)), axis=0)
+    count = chosen.sum(axis=0)[None, ..., None]
+    low, high = (np.take_along_axis(ordered, np.maximum(middle, 0) // 2, axis=0)[0] for middle in (count - 1, count))
+    return np.asarray(np.where(count[0] > 0, (low + high) / 2, 0), np.float32)

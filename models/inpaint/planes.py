@@ -25,6 +25,7 @@ MIN_INLIERS = 6
 MOST_PLANES = 4
 AREAS = (0.05, 20.0)  # of a pixel after the move: a portrait is up to 3 times closer than a full figure
 FLOW_STEP = 3  # pixels between two samples of the flow
+FLOW_CONTRAST = 12  # grey levels; flow says nothing about a bare wall
 MIN_FLOW_SAMPLES = 40
 
 
@@ -82,15 +83,20 @@ def _flow() -> Any:  # noqa: ANN401  OpenCV ships no type for it
     return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
 
 
+def flow_between(image: Image, moved: Image, near: Hole) -> NDArray[np.float32]:
+    """Return the flow (H, W, 2) in pixels from `image` to `moved`; of meaning where `near` (H, W) holds."""
+    grey = cv2.cvtColor(np.where(near[..., None], image, moved), cv2.COLOR_RGB2GRAY)
+    return np.asarray(_flow().calc(grey, cv2.cvtColor(moved, cv2.COLOR_RGB2GRAY), None), np.float32)
+
+
 def refit(moved: Image, image: Image, near: Hole) -> list[Homography]:
     """Return homographies that take `moved` still closer to `image`, fitted where both are seen and `near` holds."""
-    both = near[..., None]
-    grey = cv2.cvtColor(np.where(both, image, moved), cv2.COLOR_RGB2GRAY)
-    flow = _flow().calc(grey, cv2.cvtColor(moved, cv2.COLOR_RGB2GRAY), None)
+    flow = flow_between(image, moved, near)
+    grey = cv2.cvtColor(np.where(near[..., None], image, moved), cv2.COLOR_RGB2GRAY)
     contrast = cv2.morphologyEx(grey, cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8))
     lattice = np.zeros_like(near)
     lattice[::FLOW_STEP, ::FLOW_STEP] = True
-    ys, xs = np.nonzero(near & lattice & (contrast > 12))  # noqa: PLR2004  flow says nothing about a bare wall
+    ys, xs = np.nonzero(near & lattice & (contrast > FLOW_CONTRAST))
     if len(ys) < MIN_FLOW_SAMPLES:
         return []
     end = np.stack([xs, ys], axis=1).astype(np.float32)

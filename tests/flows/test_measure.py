@@ -169,7 +169,7 @@ def test_perfect_run_is_perfect(run):
         "identity_track_completeness", "identity_named", "identity_named_recall", "place_ari", "place_named",
         "place_named_recall", "action_running_precision", "action_running_recall", "expression_happy_precision",
         "expression_happy_recall", "keypoint_pck", "keypoint_coverage", "plate_psnr_db", "plate_psnr_neighbour_db",
-        "plate_psnr_network_db", "plate_share_neighbour", "plate_share_network",
+        "plate_psnr_network_db", "plate_psnr_film_db", "plate_share_neighbour", "plate_share_network",
     }  # fmt: skip
     assert wanted <= measures.figures.keys()
     assert "plate_psnr_own_db" not in measures.figures
@@ -279,12 +279,22 @@ def test_wrong_place_moves_place(run):
     assert without_plate_shares(run.moved()).keys() == {"place_ari", "place_named", "place_named_recall"}
 
 
-def test_plate_errors_are_told_by_source(run):
+def recolour_plates(run, source):
+    """Make what came from `source` wrong by 10 grey levels in every plate."""
     for row in run.rows["inpaint_plates"]:
         plate = np.asarray(Image.open(run.path("inpaint_plates", row.image))).astype(int)
         provenance = np.asarray(Image.open(run.path("inpaint_plates", row.provenance)))
-        wrong = np.where((provenance == 2)[..., None], np.where(plate < 128, plate + 10, plate - 10), plate)
+        wrong = np.where((provenance == source)[..., None], np.where(plate < 128, plate + 10, plate - 10), plate)
         Image.fromarray(wrong.astype(np.uint8)).save(run.path("inpaint_plates", row.image))
+
+
+def test_what_the_films_own_pixels_are_worth_stands_apart(run):
+    recolour_plates(run, source=0)
+    assert without_plate_shares(run.moved()) == {"plate_psnr_film_db": pytest.approx(20 * np.log10(25.5))}
+
+
+def test_plate_errors_are_told_by_source(run):
+    recolour_plates(run, source=2)
     moved = run.moved()
     assert without_plate_shares(moved).keys() == {"plate_psnr_db", "plate_psnr_network_db"}
     assert moved["plate_psnr_network_db"] == pytest.approx(20 * np.log10(25.5))
