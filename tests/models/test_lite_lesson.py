@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from models.diffusion.lite_base import autoencoder
+from models.diffusion.lite_base.denoiser import unexplained
 from models.diffusion.lite_base.lesson import (
     FACE_WEIGHT,
     FIGURE_WEIGHT,
@@ -90,3 +91,14 @@ def test_a_group_is_seen_in_one_view_and_known_by_its_rows():
     assert (view.side[1], *view.middle[1]) == (view.side[3], *view.middle[3])
     assert bool(view.mirrored.all())
     assert bool(view.side.isfinite().all())
+
+
+def test_what_the_members_of_a_group_share_does_not_count():
+    units = torch.tensor([0, 0, 0, 1])
+    generator = torch.Generator().manual_seed(0)
+    clean, shared = torch.randn(4, 8, 16, 16, generator=generator), torch.randn(8, 16, 16, generator=generator)
+    assert float(unexplained(shared.expand(4, -1, -1, -1), clean, units)) == 0
+    said_nothing = unexplained(shared - clean, clean, units)
+    assert said_nothing.tolist() == pytest.approx([1])
+    assert unexplained(0.5 * said_nothing * clean, clean, units).tolist() == pytest.approx([0.25])
+    assert unexplained(clean, clean, torch.arange(4)).tolist() == [0]
