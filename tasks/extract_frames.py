@@ -6,10 +6,10 @@ from pathlib import Path
 
 from data_contracts.records import Frame, Rejected
 from data_contracts.stages import ExtractFramesConfig, FilmSource
-from models.pictures import encode_png, keep_bytes
+from models.pictures import Picture, encode_png, keep_bytes
 from models.sheets import frames_sheet
 from models.shots.cuts import with_cuts
-from models.shots.film import Box, Film, FilmFrame, cut_out, fit_height, letterbox
+from models.shots.film import Film, FilmFrame, fit_height, letterbox
 from models.shots.quality import brightness, hash_distance, is_text_card, perceptual_hash, sharpness
 from tasks.progress import report_progress
 from tasks.stage import stage
@@ -29,7 +29,7 @@ class Candidate:
     is_text: bool
 
 
-@stage(Frame, version=2, by="film", sheet=frames_sheet)
+@stage(Frame, version=1, by="film", sheet=frames_sheet)
 def extract_frames(out: Path, films: tuple[FilmSource, ...], config: ExtractFramesConfig) -> Iterator[Frame | Rejected]:
     """Yield the frames that are spread over each shot; refuse dark, blurred, repeated and text frames."""
     for source in films:
@@ -46,18 +46,18 @@ def extract_frames(out: Path, films: tuple[FilmSource, ...], config: ExtractFram
 
 
 def shots_of(
-    film: Film, source: FilmSource, box: Box, config: ExtractFramesConfig
+    film: Film, source: FilmSource, box: tuple[int, int, int, int], config: ExtractFramesConfig
 ) -> Iterator[tuple[list[Candidate], int]]:
     """Yield each shot's candidates and the film frame after its last."""
     stride, base = 1, max(1, round(config.every_s * film.facts.fps))
     start, candidates = source.from_frame, list[Candidate]()
     last = min(source.to_frame or film.facts.frames or 1, film.facts.frames or 1)
-    for frame, is_cut in with_cuts(wanted_part(film, source), film.facts.fps, config.cut_threshold, box):
+    for frame, is_cut in with_cuts(wanted_part(film, source, box, config), film.facts.fps, config.cut_threshold):
         if is_cut and candidates:
             yield candidates, frame.number
             start, candidates, stride = frame.number, [], 1
         if (frame.number - start) % stride == 0:
-            candidates.append(candidate(frame, box, config.max_height))
+            candidates.append(candidate(frame))
             room = 2 * (config.min_per_shot if 2 * stride <= base else config.max_per_shot)
             if len(candidates) > room:
                 # Short shots are looked at densely; as a shot grows, its candidates thin out.
@@ -67,21 +67,29 @@ def shots_of(
         yield candidates, min(film.decoded, source.to_frame or film.decoded + 1)
 
 
-def wanted_part(film: Film, source: FilmSource) -> Iterator[FilmFrame]:
-    """Yield the frames that the project asks for."""
+def wanted_part(
+    film: Film, source: FilmSource, box: tuple[int, int, int, int], config: ExtractFramesConfig
+) -> Iterator[FilmFrame]:
+    """Yield the frames that the project asks for, without letterbox, at working size."""
     for frame in film:
         if source.to_frame is not None and frame.number >= source.to_frame:
             return
         if frame.number >= source.from_frame:
-            yield frame
+            yield FilmFrame(frame.number, frame.time_s, fit(frame.rgb, box, config.max_height))
 
 
-def candidate(frame: FilmFrame, box: Box, max_height: int) -> Candidate:
-    """Cut the letterbox off a frame, scale it down to at most `max_height` pixels, measure and compress it."""
-    rgb = fit_height(cut_out(frame.rgb, box), max_height)
+def candidate(frame: FilmFrame) -> Candidate:
+    """Measure a frame and compress it."""
+    rgb = frame.rgb
     size = (rgb.shape[1], rgb.shape[0])
     marks = (sharpness(rgb), brightness(rgb), perceptual_hash(rgb), is_text_card(rgb))
     return Candidate(frame.number, frame.time_s, encode_png(rgb), size, *marks)
+
+
+def fit(rgb: Picture, box: tuple[int, int, int, int], max_height: int) -> Picture:
+    """Cut the letterbox off and scale the picture down to at most `max_height` pixels of height."""
+    x0, y0, x1, y1 = box
+    return fit_height(rgb[y0:y1, x0:x1], max_height)
 
 
 def rows_of_shot(

@@ -9,7 +9,7 @@ from scenedetect import FrameTimecode
 from scenedetect.detectors import ContentDetector
 
 from models.pictures import Picture
-from models.shots.film import Box, FilmFrame, cut_out
+from models.shots.film import FilmFrame
 
 DETECTION_WIDTH = 256  # the score is a mean over pixels; more of them only cost time
 WINDOW_S = 0.5
@@ -35,8 +35,8 @@ class Waiting:
     score: float
 
 
-def with_cuts(frames: Iterable[FilmFrame], fps: float, threshold: float, box: Box) -> Iterator[tuple[FilmFrame, bool]]:
-    """Yield each frame and whether it starts a shot, judged by its part within `box`.
+def with_cuts(frames: Iterable[FilmFrame], fps: float, threshold: float) -> Iterator[tuple[FilmFrame, bool]]:
+    """Yield each frame and whether it starts a shot.
 
     A cut changes the picture by `threshold`; or by 0.4 of it and twice as much as any frame within half a second
     does, which finds cuts between two views of one place and leaves fast pans alone (the idea of PySceneDetect's
@@ -59,8 +59,7 @@ def with_cuts(frames: Iterable[FilmFrame], fps: float, threshold: float, box: Bo
         return waiting.frame, is_cut
 
     for frame in frames:
-        picture = cut_out(frame.rough_rgb, box)
-        window.append(Waiting(frame, content.of(frame.number, fps, picture)))
+        window.append(Waiting(frame, content.of(frame.number, fps, frame.rgb)))
         if len(window) > reach:
             yield settle()
     while window:

@@ -7,13 +7,10 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
-from av.video.reformatter import Interpolation
 
 from models.pictures import Picture
 
 DAMAGE_TOLERANCE = 0.98  # some muxers count a few frames more than can be shown
-Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels, right and bottom excluded
-EXACT = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 
 class UnreadableFilm(ValueError):
@@ -32,21 +29,11 @@ class FilmFacts:
 
 @dataclass(frozen=True)
 class FilmFrame:
-    """One decoded frame: its number from 0, its presentation time in seconds, and what the decoder made of it."""
+    """One decoded frame: its number from 0, its presentation time in seconds, its `(H, W, 3) RGB` uint8 pixels."""
 
     number: int
     time_s: float
-    decoded: av.VideoFrame
-
-    @property
-    def rgb(self) -> Picture:
-        """The pixels, `(H, W, 3) RGB` uint8, as true as the film has them."""
-        return np.asarray(self.decoded.to_ndarray(format="rgb24", interpolation=EXACT), np.uint8)
-
-    @property
-    def rough_rgb(self) -> Picture:
-        """The pixels a grey level too dark, coloured edges jagged, for a tenth of the time: to compare frames."""
-        return np.asarray(self.decoded.to_ndarray(format="rgb24"), np.uint8)
+    rgb: Picture
 
 
 class Film:
@@ -73,7 +60,7 @@ class Film:
                     if frame.is_corrupt:
                         break
                     last_s = (frame.time or 0.0) - start if frame.time is not None else self.decoded / self.facts.fps
-                    yield FilmFrame(self.decoded, last_s, frame)
+                    yield FilmFrame(self.decoded, last_s, np.asarray(frame.to_ndarray(format="rgb24"), np.uint8))
                     self.decoded += 1
             except av.error.FFmpegError:
                 self.damaged_at_s = last_s
@@ -118,16 +105,11 @@ def glance(path: Path, count: int, from_frame: int = 0, to_frame: int | None = N
                 container.seek(int(moment * av.time_base))
                 for frame in container.decode(stream):
                     if (frame.time or 0.0) >= start - 1e-6:  # a seek lands on the key frame before
-                        yield FilmFrame(round((frame.time or 0.0) * facts.fps), frame.time or 0.0, frame)
+                        rgb = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+                        yield FilmFrame(round((frame.time or 0.0) * facts.fps), frame.time or 0.0, rgb)
                         break
             except av.error.FFmpegError:
                 continue  # beyond the damage of a damaged film
-
-
-def cut_out(picture: Picture, box: Box) -> Picture:
-    """Return the part of a picture within `box`."""
-    x0, y0, x1, y1 = box
-    return picture[y0:y1, x0:x1]
 
 
 def fit_height(picture: Picture, max_height: int) -> Picture:
@@ -138,7 +120,7 @@ def fit_height(picture: Picture, max_height: int) -> Picture:
     return np.asarray(cv2.resize(picture, (width, max_height), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def letterbox(path: Path, probes: int = 12, black: int = 20) -> Box:
+def letterbox(path: Path, probes: int = 12, black: int = 20) -> tuple[int, int, int, int]:
     """Return the picture's box x0, y0, x1, y1 without the black bars that all of `probes` key frames share.
 
     A row or column is a bar where its brightest pixels (99th percentile) stay below `black` in every probe.

@@ -7,7 +7,6 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from av.video.reformatter import Colorspace, Interpolation
 
 from data_contracts.dataset import read_rows
 from data_contracts.records import Rejected
@@ -137,26 +136,3 @@ def test_without_a_film_only_that_film_is_gone(tmp_path):
     assert alone.path(alone.rows[0].image).samefile(both.path(alone.rows[0].image))
     (entry,) = journal_of(alone.folder)
     assert entry["from"] == both.folder.name
-
-
-@pytest.mark.parametrize("matrix", [Colorspace.ITU601, Colorspace.ITU709])
-def test_frames_have_the_colours_of_the_film(tmp_path, matrix):
-    """A conversion in a hurry makes pictures two grey levels darker."""
-    colours = np.random.default_rng(5).integers(30, 220, (6, 8, 3), dtype=np.uint8)
-    picture = colours.repeat(32, axis=0).repeat(32, axis=1)
-    exact = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
-    with av.open(str(tmp_path / "film.mp4"), "w") as container:
-        stream = container.add_stream("libx264", rate=12, options={"qp": "0"})
-        stream.height, stream.width = picture.shape[:2]
-        stream.pix_fmt, stream.codec_context.colorspace = "yuv420p", int(matrix)
-        frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-        for _ in range(6):
-            same = frame.reformat(format="yuv420p", dst_colorspace=matrix, interpolation=exact)
-            container.mux(stream.encode(same))
-        container.mux(stream.encode())
-    config = ExtractFramesConfig(drop_text=False, min_sharpness=0)
-    (frame,) = extract_frames(tmp_path, (FilmSource(path=tmp_path / "film.mp4"),), config)
-    (path,) = tmp_path.glob(f"extract_frames/*/files/{frame.image}")
-    middles = read_rgb(path)[16::32, 16::32].astype(int) - colours
-    assert np.abs(middles).max() <= 3
-    assert np.abs(middles.mean(axis=(0, 1))).max() < 0.5
