@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from data_contracts.faults import StaleRows
 from data_contracts.records import Record
+from data_contracts.whole_file import whole_file
 
 R = TypeVar("R", bound=Record)
 
@@ -89,9 +90,8 @@ def canonical_json(value: object) -> bytes:
 def write_rows(path: Path, rows: Iterable[Record]) -> None:
     """Write rows to a Parquet file, beside and renamed, so that a killed writer leaves nothing half-written."""
     table = pa.Table.from_pylist([row.model_dump(mode="json") for row in rows])
-    beside = path.with_name(path.name + ".part")
-    pq.write_table(table, beside)
-    beside.replace(path)
+    with whole_file(path) as beside:
+        pq.write_table(table, beside)
 
 
 def read_rows(path: Path, record: type[R]) -> tuple[R, ...]:

@@ -8,6 +8,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from data_contracts.config import Config
 from data_contracts.faults import InputFault
+from data_contracts.whole_file import whole_file
 
 SAME_SQUARE = 0.7
 """Share of their union that two crops of a frame have in common when they show the same thing."""
@@ -53,9 +54,8 @@ def write_decisions(path: Path, decisions: Iterable[Decision]) -> None:
     """Write decisions as JSON lines in a fixed order, beside and renamed."""
     ordered = sorted(decisions, key=lambda each: (each.film, each.frame, each.box))
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_suffix(".part")
-    beside.write_text("".join(each.model_dump_json() + "\n" for each in ordered), encoding="utf-8")
-    beside.replace(path)
+    with whole_file(path) as beside:
+        beside.write_text("".join(each.model_dump_json() + "\n" for each in ordered), encoding="utf-8")
 
 
 def _overlap(one: Square, other: Square) -> float:

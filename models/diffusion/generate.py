@@ -9,6 +9,7 @@ from itertools import product
 from pathlib import Path
 
 from data_contracts.generation import GenerateRequest, Variant, picture_name
+from data_contracts.whole_file import whole_file
 from models.child import Stopped, emit, run_child, stop_requested, use_threads
 from models.diffusion import load_base
 from models.diffusion.drawing import Drawing
@@ -71,9 +72,8 @@ def _draw(model: DiffusionModel, request: GenerateRequest, variant: Variant, bat
     for cell, picture in zip(batch, pictures, strict=True):
         if cell in missing:
             path = request.output / picture_name(variant.name, *cell)
-            beside = path.with_name(path.name + ".part")
-            beside.write_bytes(encode_png(picture))
-            beside.replace(path)
+            with whole_file(path) as beside:
+                beside.write_bytes(encode_png(picture))
             yield path
 
 

@@ -17,6 +17,7 @@ import torch
 from safetensors import safe_open
 
 from data_contracts.faults import InputFault
+from data_contracts.whole_file import whole_file
 
 Tensors = dict[str, torch.Tensor]
 UNET_PREFIX = "lora_unet_"
@@ -161,9 +162,8 @@ def save_kohya(path: Path, weights: LoraWeights, keys: KeyFormat = SD1_KEYS) -> 
         if module.magnitude is not None:
             lengths = module.magnitude.detach().float().cpu().contiguous()
             tensors[name + keys.magnitude_ending] = lengths.reshape(-1, *[1] * (module.down.dim() - 1))
-    beside = path.with_name(path.name + ".part")
-    beside.write_bytes(_serialised(tensors, weights.metadata))
-    beside.replace(path)
+    with whole_file(path) as beside:
+        beside.write_bytes(_serialised(tensors, weights.metadata))
 
 
 def load_kohya(path: Path, keys: KeyFormat = SD1_KEYS) -> LoraWeights:

@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from data_contracts.digest import digest_of
 from data_contracts.faults import InputFault
 from data_contracts.training import TrainRequest
+from data_contracts.whole_file import whole_file
 
 KEPT = 2
 # These decide what is watched while training, not what comes out of it: changing them need not restart a run.
@@ -105,9 +106,8 @@ class StepLog:
     def __init__(self, path: Path, finished_steps: int) -> None:
         self.path = path
         kept = [entry for entry in self.entries() if entry["step"] <= finished_steps]
-        beside = path.with_name(path.name + ".part")
-        beside.write_text("".join(json.dumps(entry) + "\n" for entry in kept), encoding="utf-8")
-        beside.replace(path)
+        with whole_file(path) as beside:
+            beside.write_text("".join(json.dumps(entry) + "\n" for entry in kept), encoding="utf-8")
         self._listeners: list[Callable[[dict[str, Any]], None]] = []
 
     def tell(self, listener: Callable[[dict[str, Any]], None]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data_contracts.training import TrainSettings
+from data_contracts.whole_file import whole_file
 from models.diffusion.drawing import Drawing
 from models.diffusion.families import DiffusionModel
 from models.pictures import Picture, encode_png
@@ -28,8 +29,7 @@ def draw(
 
 
 def write_png(path: Path, picture: Picture) -> None:
-    """Write a picture, beside and renamed; its folder is made where it is missing."""
+    """Write a picture, whole or not at all; its folder is made where it is missing."""
     path.parent.mkdir(exist_ok=True)
-    beside = path.with_name(path.name + ".part")
-    beside.write_bytes(encode_png(picture))
-    beside.replace(path)
+    with whole_file(path) as beside:
+        beside.write_bytes(encode_png(picture))
