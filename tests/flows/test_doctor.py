@@ -25,7 +25,7 @@ def doctor(*options: str):
 def test_the_lite_project_has_all_it_needs_and_all_backends_can_be_listed():
     result = doctor("--all", "--fetch")
     assert result.exit_code == 0, result.output
-    assert result.output.count("loads") == 17
+    assert result.output.count("loads") == 18
     assert "selfie_segmentation.tflite of mediapipe" in result.output
     assert "Apache-2.0" in result.output
     assert "(this project's)" in result.output
