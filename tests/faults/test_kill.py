@@ -56,7 +56,7 @@ def undisturbed(tmp_path_factory) -> Path:
 
 
 @pytest.mark.timeout(560)
-@pytest.mark.parametrize("most", [6, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("most", [4, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_runs_end_as_undisturbed_ones(most, undisturbed, tmp_path):
     chance = random.Random(7)
     expected, kills, rounds = digests(undisturbed), 0, 0
