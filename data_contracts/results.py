@@ -1,5 +1,6 @@
 """The rows of what is made with data sets: trained LoRAs, and the pictures that test them alone and together."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -50,6 +51,11 @@ class LoraWeight(BaseModel):
 
     lora: str
     weight: float
+
+
+def lora_weights(weights: Mapping[str, float]) -> tuple[LoraWeight, ...]:
+    """Return the weights of a stack, by LoRA, as rows hold them."""
+    return tuple(LoraWeight(lora=name, weight=weight) for name, weight in weights.items())
 
 
 class Finding(BaseModel):

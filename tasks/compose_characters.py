@@ -18,13 +18,13 @@ from data_contracts.dataset import Dataset
 from data_contracts.generation import Variant
 from data_contracts.records import Example, Rejected
 from data_contracts.regions import Area, Region
-from data_contracts.results import CharactersPicture, Finding, LoraFile, LoraWeight, Sight
+from data_contracts.results import CharactersPicture, Finding, LoraFile, Sight, lora_weights
 from data_contracts.stack_stages import ComposeCharactersConfig, ComposeLorasConfig
 from models.diffusion.regions import covered
 from models.embed import EMBEDDERS
-from models.metrics.likeness import subject_alone
+from models.metrics.likeness import read_subject
 from models.metrics.separation import Values, best_places, region_alone, separations, verdicts
-from models.pictures import Picture, read_grey, read_rgb
+from models.pictures import Picture, read_rgb
 from models.sheets import characters_sheet
 from tasks.compose_loras import ranked, stacked_prompt
 from tasks.pictures_job import generate, judge, keep_generated
@@ -66,7 +66,7 @@ def compose_characters(
         CharactersPicture(
             id=f"{seed}:{variant.name}",
             variant=variant.name,
-            weights=tuple(LoraWeight(lora=each, weight=value) for each, value in variant.weights.items()),
+            weights=lora_weights(variant.weights),
             prompt=prompt,
             seed=seed,
             image=name,
@@ -134,9 +134,7 @@ def known_looks(
     for lora in people:
         held_out = sets[lora.name].where("role", "subject").where("split", "held_out")
         pictures = [
-            subject_alone(picture, read_grey(held_out.path(row.mask))) if row.mask else picture
-            for row in held_out
-            for picture in [read_rgb(held_out.path(row.image))]
+            read_subject(held_out.path(row.image), held_out.path(row.mask) if row.mask else None) for row in held_out
         ]
         if not pictures:
             return None

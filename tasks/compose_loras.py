@@ -13,7 +13,7 @@ from data_contracts.composition import ALL, BASE, GIVEN, only, pair, without
 from data_contracts.dataset import Dataset
 from data_contracts.generation import Variant
 from data_contracts.records import LoraType, Rejected
-from data_contracts.results import LoraFile, LoraWeight, StackPicture, WeightTrial
+from data_contracts.results import LoraFile, StackPicture, WeightTrial, lora_weights
 from data_contracts.stack_stages import ComposeLorasConfig
 from models.diffusion.shared_directions import shared_directions
 from models.pictures import read_rgb
@@ -52,7 +52,7 @@ def compose_loras(
         row = StackPicture(
             id=f"{seed}:{variant.name}",
             variant=variant.name,
-            weights=tuple(LoraWeight(lora=each, weight=value) for each, value in variant.weights.items()),
+            weights=lora_weights(variant.weights),
             prompt=prompt,
             seed=seed,
             image=name,

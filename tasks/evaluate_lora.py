@@ -8,7 +8,7 @@ from data_contracts.dataset import Dataset
 from data_contracts.generation import Variant
 from data_contracts.lora_stages import EvaluateLoraConfig
 from data_contracts.records import Rejected
-from data_contracts.results import Evaluation, LoraFile, LoraWeight
+from data_contracts.results import Evaluation, LoraFile, lora_weights
 from models.pictures import read_rgb
 from models.sheets import evaluation_sheet
 from models.shots.quality import sharpness
@@ -37,7 +37,7 @@ def evaluate_lora(
         yield Evaluation(
             id=f"{lora.name}:{number:02}:{seed}:{variant.name}",
             variant=variant.name,
-            weights=tuple(LoraWeight(lora=each, weight=value) for each, value in variant.weights.items()),
+            weights=lora_weights(variant.weights),
             prompt=prompts[number],
             seed=seed,
             image=name,

@@ -14,9 +14,9 @@ from data_contracts.results import CopyCheck, Finding, LoraFile, Score, SuitePic
 from models.embed import EMBEDDERS, Embeddings
 from models.embed.files import embed_files
 from models.metrics.copying import LEAST_HELD_OUT, Layouts, nearest
-from models.metrics.likeness import likeness, subject_alone
+from models.metrics.likeness import likeness, read_subject
 from models.metrics.text_scorers import TEXT_SCORERS
-from models.pictures import Picture, read_grey, read_rgb
+from models.pictures import Picture, read_rgb
 from models.sheets.suite import suite_sheet
 from models.shots.quality import sharpness
 from models.suite.summary import COPIES, DIVERSITY, FOUND, LIKENESS, SHARPNESS, TEXT, summarise, write_summary
@@ -93,7 +93,7 @@ def known_pictures(examples: Dataset[Example], kind: LoraType, config: EvaluateS
     masks = {held_out.path(row.image): held_out.path(row.mask) for row in held_out if row.mask and kind != "background"}
 
     def reference(path: Path) -> Picture:
-        return subject_alone(read_rgb(path), read_grey(masks[path])) if path in masks else read_rgb(path)
+        return read_subject(path, masks.get(path))
 
     paths = [held_out.path(row.image) for row in held_out]
     return Known(

@@ -11,7 +11,7 @@ from data_contracts.dataset import Dataset
 from data_contracts.digest import digest_of
 from data_contracts.generation import Variant, picture_name
 from data_contracts.records import Rejected
-from data_contracts.results import LoraFile, LoraWeight, WeightTrial
+from data_contracts.results import LoraFile, WeightTrial, lora_weights
 from data_contracts.stack_stages import ComposeLorasConfig, SearchWeightsConfig
 from models.metrics.weight_choice import best_in_draws, joint_score
 from models.pictures import read_rgb
@@ -124,7 +124,7 @@ def rows_of(tried: Sequence[tuple[Proposal, list[Findings]]], seeds: tuple[int, 
         yield WeightTrial(
             id=f"trial:{number:03}",
             origin=proposal.origin,
-            weights=tuple(LoraWeight(lora=name, weight=weight) for name, weight in proposal.weights.items()),
+            weights=lora_weights(proposal.weights),
             seeds=seeds,
             scores=scores[number],
             score=mean_score(found),

@@ -1,11 +1,13 @@
 """How much generated pictures look like the subject's held-out ones."""
 
+from pathlib import Path
+
 import numpy as np
 from numpy.typing import NDArray
 
 from models.embed import Embeddings
 from models.embed.crop import BACKGROUND
-from models.pictures import Picture
+from models.pictures import Picture, read_grey, read_rgb
 
 INSIDE = 128
 
@@ -34,3 +36,13 @@ def subject_alone(picture: Picture, mask: Picture) -> Picture:
     (`efficientnet-lite0+colour`).
     """
     return np.where(mask[..., None] >= INSIDE, picture, np.uint8(BACKGROUND))
+
+
+def read_subject(image: Path, mask: Path | None) -> Picture:
+    """Read a picture, alone with what its mask shows where it has one.
+
+    Raises:
+        ValueError: one of the files is no picture.
+    """
+    picture = read_rgb(image)
+    return picture if mask is None else subject_alone(picture, read_grey(mask))

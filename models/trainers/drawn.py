@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from data_contracts.results import CopyCheck
-from data_contracts.training import DrawRequest, TrainExample, TrainRequest
+from data_contracts.training import DrawRequest, TrainRequest
 from data_contracts.validations import Drawn, drawn_path
 from models.child import stop_requested
 from models.diffusion.families import DiffusionModel
@@ -17,9 +17,9 @@ from models.embed import EMBEDDERS, Embedder, Embeddings
 from models.embed.files import embed_files
 from models.metrics.copying import Layouts, nearest
 from models.metrics.diversity import vendi_score
-from models.metrics.likeness import likeness, subject_alone
+from models.metrics.likeness import likeness, read_subject
 from models.metrics.text_scorers import TEXT_SCORERS, TextScorer
-from models.pictures import Picture, read_grey, read_rgb
+from models.pictures import Picture, read_rgb
 from models.seeds import derived_seed
 from models.trainers.pictures import draw, write_png
 
@@ -72,10 +72,10 @@ class Drawings:
         settings, references = self.request.settings, self.drawing.references
         embedder = EMBEDDERS.load(settings.drawn_embedder) if settings.drawn_embedder else None
         scorer = TEXT_SCORERS.load(settings.drawn_text_scorer) if settings.drawn_text_scorer else None
-        held_out = {each.image: each for each in references}
+        held_out = {each.image: each.mask for each in references}
 
         def subject_of(path: Path) -> Picture:
-            return _subject(held_out[path])
+            return read_subject(path, held_out[path])
 
         return Measures(
             embedder,
@@ -109,8 +109,3 @@ class Drawings:
             to_held_out=round(found.to_held_out, _DIGITS),
             is_copy=found.is_copy,
         )
-
-
-def _subject(example: TrainExample) -> Picture:
-    picture = read_rgb(example.image)
-    return subject_alone(picture, read_grey(example.mask)) if example.mask else picture
