@@ -1,19 +1,17 @@
-"""What every child process does: report in JSON lines, stop when asked to, and not outlive its parent."""
+"""What every child process does: report in JSON lines, and stop when asked to."""
 
-import ctypes
 import json
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import FrameType
 from typing import TextIO
 
-PARENT_VARIABLE = "REEL2LORA_PARENT_PID"
 STOPPED = 143
-_PR_SET_PDEATHSIG = 1
 
 
 class Stopped(Exception):
@@ -25,26 +23,6 @@ class _Channel:
 
     stream: TextIO | None = None  # None: standard output
     stop = False
-
-
-def die_with_parent() -> None:
-    """Have the kernel send SIGTERM to this process when the thread that started it ends. Linux only.
-
-    A parent may die before the kernel is asked. One that puts its process id into the variable
-    REEL2LORA_PARENT_PID is seen to be gone even when it died before this process came up.
-
-    Raises:
-        Stopped: the parent is gone already.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    parent = int(os.environ.get(PARENT_VARIABLE, os.getppid()))
-    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"prctl(PR_SET_PDEATHSIG): {os.strerror(number)}")
-    if os.getppid() != parent:
-        message = f"parent {parent} ended before its child began"
-        raise Stopped(message)
 
 
 def emit(event: str, **fields: object) -> None:
@@ -61,26 +39,43 @@ def stop_requested() -> bool:
     return _Channel.stop
 
 
-def use_threads(wanted: int | None) -> None:
-    """Have torch compute in so many threads; None: as OMP_NUM_THREADS says, else one for each core."""
+def request_stop() -> None:
+    """Ask the work of this process to stop."""
+    _Channel.stop = True
+
+
+def prepare_torch(threads: int | None, *, deterministic: bool) -> None:
+    """Set what torch keeps for the whole process, in which another job may have run before.
+
+    Args:
+        threads: how many compute; None: as OMP_NUM_THREADS says, else one for each core.
+        deterministic: equal input makes equal output, by slower operations where the quickest do not.
+    """
     import torch  # noqa: PLC0415  not every child computes
 
-    if wanted is None and "OMP_NUM_THREADS" in os.environ:
-        return  # torch has read it already
-    torch.set_num_threads(wanted or os.cpu_count() or 1)
+    torch.set_num_threads(threads or _usual_threads())
+    torch.use_deterministic_algorithms(deterministic, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing reads it
+
+
+@cache
+def _usual_threads() -> int:
+    import torch  # noqa: PLC0415
+
+    return torch.get_num_threads() if "OMP_NUM_THREADS" in os.environ else os.cpu_count() or 1
 
 
 def run_child(work: Callable[[Path], None]) -> int:
-    """Run `work` on the request file that the command line names; return the exit code.
+    """Run `work` on the request file that the command line names; return the exit code, as `attempt` does."""
+    report_to_standard_output()
+    signal.signal(signal.SIGTERM, _on_sigterm)
+    return attempt(lambda: work(_request_file(sys.argv)))
 
-    0 done; 1 failed, after an `error` event that says why; 143 stopped by SIGTERM, to be resumed by the same command.
-    Standard output belongs to the events: what libraries print goes to standard error.
-    """
-    _claim_standard_output()
-    signal.signal(signal.SIGTERM, _request_stop)
+
+def attempt(work: Callable[[], None]) -> int:
+    """Run `work`; return 0 done, 1 failed, after an `error` event that says why, or 143 stopped, to be resumed."""
     try:
-        die_with_parent()
-        work(_request_file(sys.argv))
+        work()
     except Stopped as stopped:
         print(stopped, file=sys.stderr)
         return STOPPED
@@ -91,6 +86,13 @@ def run_child(work: Callable[[Path], None]) -> int:
     return 0
 
 
+def report_to_standard_output() -> None:
+    """Keep standard output for the events: what libraries print goes to standard error."""
+    sys.stdout.flush()
+    _Channel.stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+
+
 def _request_file(arguments: list[str]) -> Path:
     if len(arguments) != 2:  # noqa: PLR2004
         message = f"expected one argument, the request file, but got {arguments[1:]}"
@@ -98,11 +100,5 @@ def _request_file(arguments: list[str]) -> Path:
     return Path(arguments[1])
 
 
-def _request_stop(_number: int, _frame: FrameType | None) -> None:
-    _Channel.stop = True
-
-
-def _claim_standard_output() -> None:
-    sys.stdout.flush()
-    _Channel.stream = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
+def _on_sigterm(_number: int, _frame: FrameType | None) -> None:
+    request_stop()

@@ -48,7 +48,7 @@ def generate(  # noqa: PLR0913, PLR0917
         precision=config.precision,
         output=job / "pictures",
     )
-    run_job("models.diffusion.generate", request, job, show_picture)
+    run_job("models.diffusion.generate:generate", request, job, show_picture)
 
 
 def show_picture(event: Event) -> None:

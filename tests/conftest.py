@@ -1,9 +1,12 @@
 """What the tests of the whole graph share."""
 
 import os
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 
 import pytest
 
+from data_contracts.project_paths import ALLOW_VARIABLE
 from tests.small_project import CONFIG, small_project
 
 os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
@@ -12,10 +15,38 @@ os.environ.setdefault("DO_NOT_TRACK", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+@contextmanager
+def hidden_name() -> Iterator[None]:
+    """Hide what tells tests apart: a worker is kept for the jobs of one environment."""
+    name = os.environ.pop("PYTEST_CURRENT_TEST", None)
+    try:
+        yield
+    finally:
+        if name is not None:
+            os.environ["PYTEST_CURRENT_TEST"] = name
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup() -> Generator[None, object, object]:
+    with hidden_name():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call() -> Generator[None, object, object]:
+    with hidden_name():
+        return (yield)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _allowed_folder(tmp_path_factory):
+    """Let the sample project keep its work in folders of tests; one value, so that workers are kept between tests."""
+    os.environ[ALLOW_VARIABLE] = str(tmp_path_factory.getbasetemp())
+
+
 @pytest.fixture
-def allowed(tmp_path, monkeypatch):
-    """Let the sample project keep its work in the test's own folder."""
-    monkeypatch.setenv("REEL2LORA_ALLOW", str(tmp_path))
+def allowed(tmp_path):
+    """Return a folder in which the sample project may keep its work."""
     return tmp_path
 
 
@@ -25,12 +56,5 @@ def finished_run(tmp_path_factory):
     from flows.build_all import build_all
 
     folder = tmp_path_factory.mktemp("finished")
-    old = os.environ.get("REEL2LORA_ALLOW")
-    os.environ["REEL2LORA_ALLOW"] = str(folder)
-    try:
-        build_all.fn(CONFIG, small_project(folder / "work"))
-    finally:
-        os.environ.pop("REEL2LORA_ALLOW")
-        if old is not None:
-            os.environ["REEL2LORA_ALLOW"] = old
+    build_all.fn(CONFIG, small_project(folder / "work"))
     return folder / "work"

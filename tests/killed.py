@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -26,6 +27,17 @@ def finish(child: "subprocess.Popen[bytes]", seconds: float = 200) -> None:
     assert child.returncode == 0, errors.decode()[-2000:]
 
 
+def wait_for(pattern: str, folder: Path, program: "subprocess.Popen[Any]", seconds: float = 280) -> Path:
+    """Return the first file of a pattern as soon as there is one, which has to be while the program runs."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if found := sorted(folder.glob(pattern)):
+            return found[0]
+        assert program.poll() is None, f"it ended before {pattern} was there"
+        time.sleep(0.02)
+    raise AssertionError(pattern)
+
+
 def end_at(child: "subprocess.Popen[str]", event: str, step: int, how: int = signal.SIGKILL) -> None:
     """Send a signal to a program that reports in JSON lines, as soon as it tells of an event at a step."""
     for line in child.stdout:
@@ -42,9 +54,7 @@ def kill_after_pictures(child: "subprocess.Popen[bytes]", workspace: Path, count
     while len(found := pictures_in(workspace)) < count:
         assert child.poll() is None, child.stderr.read().decode()[-2000:]
         time.sleep(0.02)
-    child.send_signal(signal.SIGKILL)
-    child.communicate()
-    wait_until_none_runs("models.diffusion.generate", str(workspace))
+    kill(child)
     kept = pictures_in(workspace)
     assert found.items() <= kept.items()
     return kept
@@ -55,15 +65,10 @@ def pictures_in(workspace: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in workspace.glob("*/*/job/pictures/*.png")}
 
 
-def processes_with(*words: str) -> list[int]:
-    """Return the processes whose command line holds all of these words."""
-    lines = ((process.pid, process.info["cmdline"]) for process in psutil.process_iter(["cmdline"]))
-    return [pid for pid, line in lines if all(word in " ".join(line or []) for word in words)]
-
-
-def wait_until_none_runs(*words: str, seconds: float = 30) -> None:
-    """Wait for the end of the processes whose command line holds all of these words."""
-    deadline = time.monotonic() + seconds
-    while left := processes_with(*words):
-        assert time.monotonic() < deadline, f"{words[0]} outlived its parent: {left}"
-        time.sleep(0.1)
+def kill(program: "subprocess.Popen[Any]", patience_s: float = 60) -> None:
+    """Kill a program and wait until the workers it has started have noticed, and ended."""
+    started = psutil.Process(program.pid).children(recursive=True)
+    program.send_signal(signal.SIGKILL)
+    program.communicate()
+    _, left = psutil.wait_procs(started, patience_s)
+    assert not left, f"they outlived their parent: {left}"

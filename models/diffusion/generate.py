@@ -10,7 +10,7 @@ from pathlib import Path
 
 from data_contracts.generation import GenerateRequest, Variant, picture_name
 from data_contracts.whole_file import whole_file
-from models.child import Stopped, emit, run_child, stop_requested, use_threads
+from models.child import Stopped, emit, prepare_torch, run_child, stop_requested
 from models.diffusion import load_base
 from models.diffusion.drawing import Drawing
 from models.diffusion.families import DiffusionModel
@@ -31,7 +31,7 @@ def generate(request_file: Path) -> None:
         Stopped: SIGTERM came; finished pictures stay.
     """
     request = GenerateRequest.model_validate_json(request_file.read_text(encoding="utf-8"))
-    use_threads(request.threads)
+    prepare_torch(request.threads, deterministic=False)
     request.output.mkdir(parents=True, exist_ok=True)
     total = len(request.variants) * len(request.prompts) * len(request.seeds)
     waiting = [(variant, batch) for variant, batch in _batches(request) if _missing(request, variant, batch)]

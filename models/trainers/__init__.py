@@ -1,8 +1,8 @@
 """Trainers: programs that take a `TrainRequest` file and leave a LoRA, run as child processes.
 
-A trainer is a module run as `python -m MODULE REQUEST.json`. It writes `lora.safetensors` and `loss.jsonl` into the
-request's output folder, events as JSON lines to standard output, and ends with 0, 1 (an `error` event says why) or
-143 (stopped; the same command goes on).
+A trainer is a function of a request's file. It writes `lora.safetensors` and `loss.jsonl` into the request's output
+folder and tells of events; `models.child` says how it is stopped, and goes on. By hand:
+`python -m models.trainers.native REQUEST.json`.
 
 | name     | what trains                            | goes on from                          | families             |
 |----------|----------------------------------------|---------------------------------------|----------------------|
@@ -16,8 +16,8 @@ from models.trainers.kohya_home import NEEDS
 TRAINERS: Backends[str] = Backends(
     "trainer",
     {
-        "native": Backend(lambda: "models.trainers.native"),
-        "kohya": Backend(lambda: "models.trainers.kohya", NEEDS),
+        "native": Backend(lambda: "models.trainers.native:train"),
+        "kohya": Backend(lambda: "models.trainers.kohya:train", NEEDS),
     },
 )
-"""Each makes the name of its module."""
+"""Each makes the name of its function."""

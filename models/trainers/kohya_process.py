@@ -9,7 +9,8 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Thread
 
-from models.child import PARENT_VARIABLE, stop_requested
+from models.child import stop_requested
+from models.trainers.kohya_launch import PARENT_VARIABLE
 
 POLL_S = 0.5
 PATIENCE_S = 5.0  # from SIGTERM, at which sd-scripts save nothing, to SIGKILL

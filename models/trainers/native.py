@@ -9,10 +9,8 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
-import torch
-
 from data_contracts.training import TrainRequest
-from models.child import Stopped, emit, run_child, stop_requested, use_threads
+from models.child import Stopped, emit, prepare_torch, run_child, stop_requested
 from models.diffusion import load_base
 from models.diffusion.families import DENOISER
 from models.diffusion.lora_file import LoraWeights, from_peft, save_kohya
@@ -36,9 +34,7 @@ def train(request_file: Path) -> None:
         Stopped: SIGTERM came; a checkpoint is saved.
     """
     request = TrainRequest.model_validate_json(request_file.read_text(encoding="utf-8"))
-    use_threads(request.threads)
-    torch.use_deterministic_algorithms(mode=True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing reads it
+    prepare_torch(request.threads, deterministic=True)
     request.output.mkdir(parents=True, exist_ok=True)
     run = Run(request)
     try:

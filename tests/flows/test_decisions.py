@@ -32,11 +32,6 @@ def project(tmp_path, rows) -> Project:
     return project
 
 
-@pytest.fixture(autouse=True)
-def _allowed(tmp_path, monkeypatch):
-    monkeypatch.setenv("REEL2LORA_ALLOW", str(tmp_path))
-
-
 def assemble(project: Project, rows: Rows) -> Dataset[Example]:
     """Do what a run does for luca's data set."""
     inputs = (rows.of(Caption), rows.of(Frame), rows.of(Layer), decisions_of(project, "luca"))

@@ -9,11 +9,6 @@ from flows.checks.dry_run import called, made_small
 from tests.small_project import CONFIG
 
 
-@pytest.fixture(autouse=True)
-def _allowed(tmp_path, monkeypatch):
-    monkeypatch.setenv("REEL2LORA_ALLOW", str(tmp_path))
-
-
 def test_it_looks_at_seconds_in_which_somebody_is_seen_and_trains_one_step(tmp_path):
     project = made_small(load_project(CONFIG, {"workspace": str(tmp_path / "work")}))
     (part,) = project.films

@@ -63,20 +63,18 @@ def train_lora(out: Path, config: NoConfig) -> Iterator[LoraFile]:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory) -> Iterator[tuple[Path, dict[str, str]]]:
+def project(tmp_path_factory) -> tuple[Path, dict[str, str]]:
     """A workspace with a trained LoRA, and the changes that make the sample project use it."""
     folder = tmp_path_factory.mktemp("project")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("REEL2LORA_ALLOW", str(folder))
-        workspace, base = folder / "work", make_random_base(folder / "base")
-        workspace.mkdir()
-        with recorded_run(workspace, "luca"), labelled("luca"):
-            assemble_dataset(workspace, config=NoConfig())
-            train_lora(workspace, config=NoConfig())
-        yield workspace, {
-            "workspace": str(workspace), "base": str(base), "loras.luca.evaluate.steps": "1",
-            "loras.luca.evaluate.size": "64", "loras.luca.evaluate.batch": "10",
-        }  # fmt: skip
+    workspace, base = folder / "work", make_random_base(folder / "base")
+    workspace.mkdir()
+    with recorded_run(workspace, "luca"), labelled("luca"):
+        assemble_dataset(workspace, config=NoConfig())
+        train_lora(workspace, config=NoConfig())
+    return workspace, {
+        "workspace": str(workspace), "base": str(base), "loras.luca.evaluate.steps": "1",
+        "loras.luca.evaluate.size": "64", "loras.luca.evaluate.batch": "10",
+    }  # fmt: skip
 
 
 @pytest.fixture(scope="module")

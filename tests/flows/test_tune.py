@@ -1,10 +1,8 @@
 """A search of settings: what it tries, when it ends a trial, and that a kill costs no finished trial."""
 
 import json
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import optuna
@@ -26,7 +24,7 @@ from flows.tuning.report import values_of
 from flows.tuning.space import Space
 from flows.tuning.study import PRESET, Pruned, Search, Watch, since_best, trained
 from models.pictures import keep_bytes
-from tests.killed import wait_until_none_runs
+from tests.killed import kill, wait_for
 from tests.models.family_runs import tiny_examples
 from tests.random_base import make_random_base
 from tests.small_project import CONFIG, ROOT
@@ -89,26 +87,13 @@ def start(root: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def wait_for(pattern: str, root: Path, running: "subprocess.Popen[str]") -> Path:
-    deadline = time.monotonic() + 200
-    while time.monotonic() < deadline:
-        if found := sorted(root.glob(pattern)):
-            return found[0]
-        assert running.poll() is None, running.stdout.read()
-        time.sleep(0.02)
-    raise AssertionError(pattern)
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_killed_search_goes_on_without_training_a_finished_trial_again(tmp_path):
     asked = make_tiny(tmp_path)
     running = start(tmp_path)
     checkpoint = wait_for("work/tune/luca/train_lora/*/job/checkpoints/step-000002", tmp_path, running)
-    running.send_signal(signal.SIGKILL)
-    running.communicate()
-    # the trainer, told that its parent died, saves a checkpoint and ends
-    wait_until_none_runs("models.trainers.native", str(tmp_path))
+    kill(running)  # the trainer saves a checkpoint and ends
     saved = max(checkpoint.parent.glob("step-*"))
     inode = saved.stat().st_ino
     (preset,) = (tmp_path / "work/train_lora").glob("*/manifest.json")

@@ -1,17 +1,11 @@
-"""Child processes report in JSON lines, stop when asked to, and do not outlive their parent."""
+"""Child processes report in JSON lines and stop when asked to."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import textwrap
-import time
 from pathlib import Path
-
-import pytest
-
-from models.child import PARENT_VARIABLE
 
 ROOT = Path(__file__).parents[2]
 CHILD = textwrap.dedent(
@@ -35,14 +29,13 @@ CHILD = textwrap.dedent(
 )
 
 
-def start(request: Path, **environment: str) -> subprocess.Popen[str]:
+def start(request: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-c", CHILD, str(request)],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, **environment},
     )
 
 
@@ -62,27 +55,6 @@ def test_a_failure_is_an_event_and_exit_code_1(tmp_path: Path):
     assert child.returncode == 1
     assert json.loads(out) == {"event": "error", "message": "the picture is blue"}
     assert "Traceback" in err
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's death signal is Linux's")
-def test_the_child_stops_when_its_parent_is_killed(tmp_path: Path):
-    request = tmp_path / "request"
-    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {CHILD!r}, {str(request)!r}])"
-    with subprocess.Popen([sys.executable, "-c", parent], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
-        process.stdout.readline()
-        process.kill()
-        end = time.monotonic() + 10
-        while not request.exists() and time.monotonic() < end:
-            time.sleep(0.05)
-    assert request.read_text() == "stopped"
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's death signal is Linux's")
-def test_a_child_whose_parent_is_gone_does_not_begin(tmp_path: Path):
-    with start(tmp_path / "request", **{PARENT_VARIABLE: "999999999"}) as child:
-        out, err = child.communicate(timeout=10)
-    assert (child.returncode, out) == (143, "")
-    assert "ended before its child began" in err
 
 
 def test_a_reader_that_goes_away_stops_the_child(tmp_path: Path):

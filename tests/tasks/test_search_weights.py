@@ -67,9 +67,7 @@ def base(tmp_path_factory) -> Path:
 def project_in(folder: Path, **search: str) -> Project:
     changes = {f"compose_loras.{key}": str(value) for key, value in {**SAMPLING, "seeds": 3, "pairs": "true"}.items()}
     changes |= {f"search_weights.{key}": str(value) for key, value in {"seeds": 2, "steps": 2, **search}.items()}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("REEL2LORA_ALLOW", str(folder))
-        return load_project(CONFIG, {**changes, "workspace": str(folder / "work")})
+    return load_project(CONFIG, {**changes, "workspace": str(folder / "work")})
 
 
 @pytest.fixture(scope="module")
