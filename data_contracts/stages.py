@@ -65,43 +65,32 @@ class InpaintPlatesConfig(StageConfig):
     )
 
 
-class ClusterPlacesConfig(StageConfig):
+class NamedClustersConfig(StageConfig):
+    """How pictures are grouped, and what the groups are called."""
+
+    embedder: str = Field(default="efficientnet-lite0+colour", description="a backend of models/embed")
+    min_cluster_size: int = Field(default=4, ge=2, description="pictures; HDBSCAN")
+    min_samples: int = Field(default=2, ge=1, description="HDBSCAN; larger calls more pictures noise")
+    merge_similarity: float = Field(default=0.75, ge=-1, le=1, description="mean cosine at which two groups are one")
+    min_similarity: float = Field(default=0.75, ge=-1, le=1, description="cosine to a reference that names a cluster")
+    min_purity: float = Field(
+        default=0.5,
+        ge=0,
+        le=1,
+        description="share of the pictures of a cluster's tracks, or shots, that support it; "
+        "below, it gets no name and is not learnt",
+    )
+    references: dict[str, tuple[Path, ...]] = Field(default_factory=dict, description="pictures, by the name they give")
+
+
+class ClusterPlacesConfig(NamedClustersConfig):
     """How plates are grouped into places, and what these are called."""
 
-    embedder: str = Field(default="efficientnet-lite0+colour", description="a backend of models/embed")
-    min_cluster_size: int = Field(default=4, ge=2, description="plates; HDBSCAN")
-    min_samples: int = Field(default=2, ge=1, description="HDBSCAN; larger calls more plates noise")
-    merge_similarity: float = Field(default=0.75, ge=-1, le=1, description="mean cosine at which two groups are one")
-    min_similarity: float = Field(default=0.75, ge=-1, le=1, description="cosine to a reference that names a cluster")
-    min_purity: float = Field(
-        default=0.5,
-        ge=0,
-        le=1,
-        description="share of a cluster's shots' pictures that support it; below, it gets no name and is not learnt",
-    )
-    references: dict[str, tuple[Path, ...]] = Field(
-        default_factory=dict, description="pictures of a place, by its name"
-    )
 
+class IdentifyCharactersConfig(NamedClustersConfig):
+    """How crops of layers are grouped into characters, and what these are called."""
 
-class IdentifyCharactersConfig(StageConfig):
-    """How layers are grouped into characters, and what these are called."""
-
-    embedder: str = Field(default="efficientnet-lite0+colour", description="a backend of models/embed")
     per_track: int = Field(default=8, ge=1, description="crops embedded for each track, spread over it")
-    min_cluster_size: int = Field(default=4, ge=2, description="crops; HDBSCAN")
-    min_samples: int = Field(default=2, ge=1, description="HDBSCAN; larger calls more crops noise")
-    merge_similarity: float = Field(default=0.75, ge=-1, le=1, description="mean cosine at which two groups are one")
-    min_similarity: float = Field(default=0.75, ge=-1, le=1, description="cosine to a reference that names a cluster")
-    min_purity: float = Field(
-        default=0.5,
-        ge=0,
-        le=1,
-        description="share of a cluster's tracks' pictures that support it; below, it gets no name and is not learnt",
-    )
-    references: dict[str, tuple[Path, ...]] = Field(
-        default_factory=dict, description="pictures of a character, by its name"
-    )
 
 
 class EstimatePosesConfig(StageConfig):
