@@ -100,6 +100,7 @@ def test_a_folder_of_films_is_taken_in_order(tmp_path):
 
 
 def test_a_link_out_of_the_project_is_refused_unless_allowed(tmp_path, monkeypatch):
+    monkeypatch.delenv("REEL2LORA_ALLOW")
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "0a1b").write_bytes(b"-")  # as the hub's cache keeps files

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from data_contracts.manifest import Manifest
+from flows.build_all import build_all
 from tests.killed import finish, kill, start_script, wait_for
 from tests.small_project import CONFIG, tiny_project
 
@@ -56,7 +57,7 @@ def computed_shards(workspace: Path) -> Counter[str]:
 def undisturbed(tmp_path_factory) -> Path:
     """The workspace of a run that nobody killed."""
     workspace = tmp_path_factory.mktemp("undisturbed") / "work"
-    finish(start(workspace), 500)
+    build_all.fn(CONFIG, tiny_project(workspace))
     return workspace
 
 

@@ -83,6 +83,7 @@ def test_other_bytes_with_the_same_pictures_only_run_the_frames_again(workspace,
     assert computed(latest_run(workspace)) == {("extract_frames", "")}
 
 
+@pytest.mark.slow
 def test_another_encoding_of_the_film_runs_everything_again(allowed):
     films = [write_part(allowed / f"{name}.mp4", crf) for name, crf in (("one", 10), ("two", 35))]
     for film in films:

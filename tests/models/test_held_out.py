@@ -233,7 +233,7 @@ def test_a_stop_breaks_a_validation_off_and_nothing_is_noted(base, tiny, tmp_pat
     request = TrainRequest.model_validate_json(written(tmp_path, base, tiny, TINY).read_text())
     course = Course(Adapter(sd15.load(base, device="cpu"), request.settings), request, 0, None)
     monkeypatch.setattr(child._Channel, "stop", False)  # put back after the test
-    old = signal.signal(signal.SIGTERM, child._request_stop)
+    old = signal.signal(signal.SIGTERM, child._on_sigterm)
     os.kill(os.getpid(), signal.SIGTERM)
     course.validate(0)
     signal.signal(signal.SIGTERM, old)

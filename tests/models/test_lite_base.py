@@ -128,7 +128,7 @@ def test_questions_are_answered_by_the_captions_words():
 def test_the_text_encoder_learns_to_read(stills, tmp_path):
     torch.manual_seed(0)
     network = denoiser.Denoiser(denoiser.build_tokenizer(stills.stills))
-    schedule = replace(SHORT, steps=40, batch=32)
+    schedule = replace(SHORT, steps=25, batch=16)
     loss = language.ReadingLoss(network, CAPTIONS, schedule, torch.device("cpu"))
     before = loss.right(CAPTIONS)
     Run("language", loss.learners, schedule, tmp_path / "run").train(loss)

@@ -127,7 +127,7 @@ def test_it_learns_and_comes_back_from_its_file(tmp_path):
     dark, light = torch.zeros(8, 3, 128, 128, dtype=torch.uint8), torch.full((8, 3, 128, 128), 220, dtype=torch.uint8)
     labels = torch.cat([still_labels([BOY] * 8), still_labels([ROOM] * 8)])
     heads = torch.cat([torch.tensor([[0.0, -0.3, 0.2]] * 8), torch.full((8, 3), torch.nan)])
-    network = train_probe(Examples(torch.cat([dark, light]), labels, heads), Course(epochs=30, batch=8))
+    network = train_probe(Examples(torch.cat([dark, light]), labels, heads), Course(epochs=15, batch=8))
     save_probe(network, tmp_path / "probe.safetensors")
     probe = WorldProbe(tmp_path / "probe.safetensors")
     night, day = np.zeros((256, 256, 3), np.uint8), np.full((128, 128, 3), 220, np.uint8)
