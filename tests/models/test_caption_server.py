@@ -62,7 +62,7 @@ def test_large_pictures_are_sent_smaller():
 
 
 def test_all_pictures_of_a_batch_are_asked_about_at_once_and_answered_in_order():
-    together = Barrier(6, timeout=20)
+    together = Barrier(6, timeout=60)
 
     def by_colour(_, asked):
         together.wait()

@@ -43,7 +43,7 @@ def test_sigterm_is_a_request_to_stop_and_output_holds_events_only(tmp_path: Pat
     with start(tmp_path / "request") as child:
         assert json.loads(child.stdout.readline()) == {"event": "ready"}
         child.send_signal(signal.SIGTERM)
-        out, err = child.communicate(timeout=10)
+        out, err = child.communicate(timeout=60)
     assert (child.returncode, out) == (143, "")
     assert "a library talks" in err
     assert (tmp_path / "request").read_text() == "stopped"
@@ -51,7 +51,7 @@ def test_sigterm_is_a_request_to_stop_and_output_holds_events_only(tmp_path: Pat
 
 def test_a_failure_is_an_event_and_exit_code_1(tmp_path: Path):
     with start(tmp_path / "broken") as child:
-        out, err = child.communicate(timeout=10)
+        out, err = child.communicate(timeout=60)
     assert child.returncode == 1
     assert json.loads(out) == {"event": "error", "message": "the picture is blue"}
     assert "Traceback" in err
@@ -64,4 +64,4 @@ def test_a_reader_that_goes_away_stops_the_child(tmp_path: Path):
     ) as child:
         child.stdout.readline()
         child.stdout.close()
-        assert child.wait(timeout=10) == 0
+        assert child.wait(timeout=60) == 0

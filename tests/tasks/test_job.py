@@ -31,7 +31,7 @@ def work(request: Path) -> None:
 
 
 def done_by(folder: Path, **asked: bool) -> dict:
-    return run_job(f"{__name__}:work", Asked(**asked), folder, lambda event: None, max_seconds=5 if asked else 60)
+    return run_job(f"{__name__}:work", Asked(**asked), folder, lambda event: None, 5 if "wait" in asked else 200)
 
 
 def test_the_next_job_is_done_by_the_same_process(tmp_path):
