@@ -43,10 +43,18 @@ Seeds = Annotated[
 
 
 class NamedLora(Config):
-    """A LoRA file, and what the variants call it."""
+    """A LoRA, and what the variants call it."""
 
     name: str = Field(min_length=1)
-    path: Path
+    path: Path | None = Field(default=None, description="its file; null: it is an embedding alone")
+    embedding: Path | None = Field(default=None, description="vectors that are read for its trigger where it is on")
+
+    @model_validator(mode="after")
+    def _is_something(self) -> "NamedLora":
+        if self.path is None and self.embedding is None:
+            message = f"LoRA {self.name!r} has neither a file nor an embedding: give one"
+            raise ValueError(message)
+        return self
 
 
 class Variant(Config):

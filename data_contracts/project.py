@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from data_contracts.config import Config
 from data_contracts.lora_stages import (
+    CLIP_TOKENS,
     AssembleDatasetConfig,
     CaptionConfig,
     EvaluateLoraConfig,
@@ -39,6 +40,18 @@ class LoraPlan(Config):
         if self.caption.buckets and not self.train.settings.buckets:
             message = "caption.buckets gives crops of many shapes, which train.buckets: false would cut to squares: "
             raise ValueError(message + "set both, or neither")
+        return self
+
+    @model_validator(mode="after")
+    def _captions_leave_room_for_vectors(self) -> "LoraPlan":
+        vectors = self.train.settings.embedding_vectors
+        room = CLIP_TOKENS - vectors + 1
+        if vectors and self.caption.max_tokens > room:
+            message = (
+                f"caption.max_tokens is {self.caption.max_tokens}, but {CLIP_TOKENS} tokens are read, and "
+                f"train.embedding_vectors puts {vectors} in the trigger's place: set caption.max_tokens: {room} or less"
+            )
+            raise ValueError(message)
         return self
 
     @property

@@ -35,7 +35,7 @@ def generate(  # noqa: PLR0913, PLR0917
     sets = (loras,) if isinstance(loras, Dataset) else loras
     request = GenerateRequest(
         base=base,
-        loras=tuple(NamedLora(name=lora.name, path=each.path(lora.weights)) for each in sets for lora in each),
+        loras=tuple(named(each, lora) for each in sets for lora in each),
         variants=variants,
         prompts=prompts,
         negative_prompt=negative_prompt,
@@ -49,6 +49,12 @@ def generate(  # noqa: PLR0913, PLR0917
         output=job / "pictures",
     )
     run_job("models.diffusion.generate", request, job, show_picture)
+
+
+def named(files: Dataset[LoraFile], lora: LoraFile) -> NamedLora:
+    """Return a LoRA as the generator reads it: its file, its embedding's, or both."""
+    weights, embedding = (files.path(name) if name else None for name in (lora.weights, lora.embedding))
+    return NamedLora(name=lora.name, path=weights, embedding=embedding)
 
 
 def show_picture(event: Event) -> None:

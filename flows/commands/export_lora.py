@@ -128,7 +128,8 @@ def released(workspace: Path, use: "StageUse", sampling: "ComposeLorasConfig", w
     examples = [row for file in learnt_from if file.is_file() for row in read_rows(file, Example)]
     preview = made.path(lora.samples[-1]) if lora.samples else None
     strength = sampling.weights.get(lora.type, 1.0) if weight is None else weight
-    return ReleasedLora(lora, made.path(lora.weights), strength, examples, preview)
+    file, embedding = (made.path(name) if name else None for name in (lora.weights, lora.embedding))
+    return ReleasedLora(lora, file, strength, examples, preview, embedding)
 
 
 def read_project(config: Path) -> dict[str, Any]:

@@ -102,6 +102,11 @@ class DiffusionModel(Protocol):
         ...
 
     @property
+    def word_tokenizers(self) -> Mapping[str, Any]:
+        """The tokenizers of those text encoders that can be taught words, by the same names."""
+        ...
+
+    @property
     def keys(self) -> KeyFormat:
         """How LoRA files of the family are written."""
         ...

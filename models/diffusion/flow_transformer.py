@@ -36,6 +36,11 @@ class FlowTransformer:
         """None: LoRAs leave these families' text encoders as they are."""
         return {}
 
+    @property
+    def word_tokenizers(self) -> dict[str, Any]:
+        """None: nor are they taught words."""
+        return {}
+
     def layers(self, size: AdapterSize) -> str:
         """Return the pattern of the attention's layers.
 

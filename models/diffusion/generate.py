@@ -16,6 +16,7 @@ from models.diffusion.drawing import Drawing
 from models.diffusion.families import DiffusionModel
 from models.diffusion.lora_stack import add_lora
 from models.diffusion.stacking import Batch, sample_stacked
+from models.diffusion.textual_inversion import add_embedding
 from models.pictures import encode_png
 
 Cell = tuple[int, int]  # the number of the prompt, the seed
@@ -40,7 +41,10 @@ def generate(request_file: Path) -> None:
     if waiting:
         model = load_base(request.base, request.precision)
         for lora in request.loras:
-            add_lora(model, lora.path, lora.name)
+            if lora.path is not None:
+                add_lora(model, lora.path, lora.name)
+            if lora.embedding is not None:
+                add_embedding(model, lora.embedding, lora.name)
     for variant, batch in waiting:
         if stop_requested():
             message = f"stopped, {done} of {total} pictures are drawn: the same command goes on from there"

@@ -56,13 +56,18 @@ class StableDiffusion(UNetModel):
         """CLIP's text encoder, which LoRAs may change."""
         return {"text_encoder": self.text_encoder}
 
+    @property
+    def word_tokenizers(self) -> dict[str, Any]:
+        """CLIP's tokenizer."""
+        return {"text_encoder": self.tokenizer}
+
     def encode_prompts(self, prompts: Sequence[str], views: Sequence[View] = ()) -> Conditioning:  # noqa: ARG002
         """Return the text encoder's last hidden states (N, 77, dim); gradients flow where adapters are trained.
 
         Raises:
             InputFault: a prompt has more tokens than the text encoder reads: its end would be lost.
         """
-        return {STATES: self.text_encoder(clip_tokens(self.tokenizer, prompts, self.device))[0]}
+        return {STATES: self.text_encoder(clip_tokens(self.tokenizer, prompts, self.text_encoder))[0]}
 
     def describe(self, views: Sequence[View]) -> Conditioning:  # noqa: ARG002  part of what all families do
         """Return nothing: the U-Net is told of its prompts alone."""

@@ -54,14 +54,19 @@ class StableDiffusionXL(UNetModel):
         """CLIP's and OpenCLIP's text encoder, which LoRAs may change."""
         return {"text_encoder": self.text_encoder, "text_encoder_2": self.text_encoder_2}
 
+    @property
+    def word_tokenizers(self) -> dict[str, Any]:
+        """CLIP's and OpenCLIP's tokenizer."""
+        return dict(zip(self.text_encoders, self.tokenizers, strict=True))
+
     def encode_prompts(self, prompts: Sequence[str], views: Sequence[View] = ()) -> Conditioning:  # noqa: ARG002
         """Return both encoders' last but one hidden states (N, 77, dim + dim 2), and the second's pooled (N, dim 2).
 
         Raises:
             InputFault: a prompt has more tokens than the text encoders read.
         """
-        where = self.text_encoder.device
-        first, second = (clip_tokens(tokenizer, prompts, where) for tokenizer in self.tokenizers)
+        read = zip(self.tokenizers, self.text_encoders.values(), strict=True)
+        first, second = (clip_tokens(tokenizer, prompts, encoder) for tokenizer, encoder in read)
         one = self.text_encoder(first, output_hidden_states=True)
         two = self.text_encoder_2(second, output_hidden_states=True)
         states = torch.cat([one.hidden_states[_PENULTIMATE], two.hidden_states[_PENULTIMATE]], dim=-1)

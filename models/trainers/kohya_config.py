@@ -146,6 +146,12 @@ def refuse_unknown(settings: TrainSettings) -> None:
             "ema to 0"
         )
         raise InputFault(message)
+    if settings.embedding_vectors:
+        message = (
+            f"embedding_vectors is {settings.embedding_vectors}, but kohya's sd-scripts train embeddings apart from "
+            "LoRAs: train with `trainer: native`, or set embedding_vectors to 0"
+        )
+        raise InputFault(message)
     if settings.precision == "nf4":
         message = (
             "precision is nf4, but kohya's sd-scripts hold no Stable Diffusion in 4 bits: train with "
