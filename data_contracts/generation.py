@@ -138,6 +138,7 @@ class GenerateRequest(Config):
     output: Path = Field(description="folder of the pictures")
     batch: int = Field(default=4, ge=1, le=256, description="pictures at once; memory grows with it")
     precision: Precision = "float32"
+    clip_skip: int = Field(default=1, ge=1, le=12, description="SD 1.x only: the text encoder's layer, from the last")
     threads: int | None = Field(default=None, ge=1, description="null: OMP_NUM_THREADS, else one for each core")
 
     @model_validator(mode="after")

@@ -95,6 +95,14 @@ class Project(Config):
         return self
 
     @model_validator(mode="after")
+    def _loras_read_the_same_layer(self) -> "Project":
+        skips = {name: plan.train.settings.clip_skip for name, plan in self.loras.items()}
+        if len(set(skips.values())) > 1:
+            message = f"train.clip_skip differs between LoRAs that are to be stacked, {skips}: give all the same"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
     def _test_has_seeds_of_its_own(self) -> "Project":
         common = sorted(set(self.search_weights.seeds) & set(self.compose_loras.seeds))
         if self.search_weights.trials and common:

@@ -20,6 +20,7 @@ class LoraFile(Record):
     embedding: FileName | None = Field(
         default=None, description="vectors that were learnt for the words of the trigger; None: they are read as words"
     )
+    clip_skip: int = Field(default=1, ge=1, description="the text encoder's layer that it reads, counted from the last")
     loss_log: FileName = Field(description="JSON lines: step, loss")
     samples: tuple[FileName, ...] = Field(description="pictures made while training, in order of their steps")
     sample_steps: tuple[int, ...]

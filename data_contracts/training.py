@@ -13,6 +13,13 @@ from data_contracts.generation import Precision
 class TrainSettings(AdapterSettings):
     """The knobs of one training run. The defaults suit a character LoRA on Stable Diffusion 1.5."""
 
+    clip_skip: int = Field(
+        default=1,
+        ge=1,
+        le=12,
+        description="SD 1.x only: which of the text encoder's layers is read, counted from the last; 2, the last but "
+        "one, suits bases of drawn pictures; what draws with the LoRA reads the same",
+    )
     learning_rate: float = Field(default=1e-4, gt=0, le=1, description="peak rate of the U-Net's adapter")
     text_encoder_learning_rate: float = Field(
         default=5e-5,

@@ -53,6 +53,7 @@ def train_lora(
         family=family_of(base),
         weights=keep_bytes(out, lora.read_bytes(), "safetensors") if request.settings.rank else None,
         embedding=keep_bytes(out, embedding.read_bytes(), "safetensors") if embedding.is_file() else None,
+        clip_skip=request.settings.clip_skip,
         loss_log=keep_bytes(out, (job / "loss.jsonl").read_bytes(), "jsonl"),
         samples=tuple(keep_bytes(out, sample.read_bytes(), "png") for sample in samples),
         sample_steps=tuple(int(sample.stem.split("-")[1]) for sample in samples),

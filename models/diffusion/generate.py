@@ -39,7 +39,7 @@ def generate(request_file: Path) -> None:
     done = total - sum(len(_missing(request, variant, batch)) for variant, batch in waiting)
     emit("progress", pictures=done, of=total)
     if waiting:
-        model = load_base(request.base, request.precision)
+        model = load_base(request.base, request.precision, clip_skip=request.clip_skip)
         for lora in request.loras:
             if lora.path is not None:
                 add_lora(model, lora.path, lora.name)

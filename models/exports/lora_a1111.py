@@ -62,6 +62,7 @@ def _parameters(release: Release, prompt: str, calls: list[str]) -> str:
         "CFG scale": f"{sampling.guidance:g}",
         "Seed": sampling.seeds[0],
         "Size": f"{sampling.size}x{sampling.size}",
+        **({"Clip skip": release.clip_skip} if release.clip_skip > 1 else {}),
     }
     return "\n".join(
         [

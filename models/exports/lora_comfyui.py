@@ -22,6 +22,8 @@ def _stable_diffusion(release: Release) -> Graph:
     for each in release.networks:
         strengths = {"strength_model": each.weight, "strength_clip": each.weight}
         model, clip = graph.add("LoraLoader", model=model, clip=clip, lora_name=f"{each.name}.safetensors", **strengths)
+    if release.clip_skip > 1:
+        (clip,) = graph.add("CLIPSetLastLayer", clip=clip, stop_at_clip_layer=-release.clip_skip)
     if release.predicts_velocity:
         (model,) = graph.add("ModelSamplingDiscrete", model=model, sampling="v_prediction", zsnr=False)
     prompt = release.called(release.prompt, "embedding:{}".format)

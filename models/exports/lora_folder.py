@@ -122,6 +122,9 @@ def _check(release: Release) -> None:
     if taken := [each for each in release.embeddings if each.embedding_name in names]:
         message = f"a LoRA is called {taken[0].embedding_name!r}, as the embedding of {taken[0].name!r}: rename it"
         raise InputFault(message)
+    if len(skips := {each.lora.clip_skip for each in release.loras}) > 1:
+        message = f"these LoRAs were trained with train.clip_skip {sorted(skips)}: train them alike to stack them"
+        raise InputFault(message)
     bases = sorted({(each.lora.family, each.base) for each in release.loras})
     if len(bases) > 1:
         named = ", ".join(f"{each.name}: {each.base or each.lora.family}" for each in release.loras)

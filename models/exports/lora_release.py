@@ -141,6 +141,11 @@ class Release:
         return self.loras[0].metadata.get("modelspec.prediction_type") == "v"
 
     @property
+    def clip_skip(self) -> int:
+        """The text encoder's layer that they read, counted from the last."""
+        return self.loras[0].lora.clip_skip
+
+    @property
     def has_dora(self) -> bool:
         """Whether one of the LoRAs is a DoRA."""
         return any(each.is_dora for each in self.loras)

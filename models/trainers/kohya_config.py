@@ -95,6 +95,8 @@ def configuration(request: TrainRequest, base: Path, places: Places) -> dict[str
     options |= {key: True for key, on in switches.items() if on}
     numbers = {"min_snr_gamma": settings.min_snr_gamma, "noise_offset": settings.noise_offset}
     options |= {key: value for key, value in numbers.items() if value}
+    if settings.clip_skip > 1:
+        options["clip_skip"] = settings.clip_skip
     if settings.conv_rank:
         options["network_args"] = [f"conv_dim={settings.conv_rank}", f"conv_alpha={settings.conv_alpha}"]
     return options

@@ -62,6 +62,7 @@ def _kohya(request: TrainRequest, keys: KeyFormat) -> dict[str, str]:
         "ss_caption_dropout_rate": settings.caption_dropout,
         "ss_max_grad_norm": settings.max_gradient_norm,
         "ss_seed": settings.seed,
+        "ss_clip_skip": settings.clip_skip if settings.clip_skip > 1 else None,
     }
     return {key: str(value) for key, value in values.items()}
 

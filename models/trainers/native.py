@@ -61,7 +61,7 @@ class Run:
         self.request, self.settings = request, request.settings
         self.digest = request_digest(request)
         saved = load_checkpoint(request.output / "checkpoints", self.digest)
-        model = load_base(request.base, request.settings.precision)
+        model = load_base(request.base, request.settings.precision, clip_skip=request.settings.clip_skip)
         prepared = prepare(model, request.examples, request.settings)
         self.adapter = Adapter(model, request.settings, request.trigger)
         if self.adapter.words is not None:

@@ -100,6 +100,7 @@ OTHER = {
     "precision": "bfloat16",
     "gradient_checkpointing": True,
     "seed": 5,
+    "clip_skip": 2,
     "checkpoint_every": 20,
     "sample_every": 0,
     "sample_prompts": ["{trigger}, asleep"],
