@@ -11,7 +11,9 @@ from data_contracts.sampling import SamplingConfig
 from data_contracts.training import TrainSettings
 
 CLIP_TOKENS = 77
-"""What CLIP, and so Stable Diffusion, reads of a prompt, ends included."""
+"""What CLIP, and so Stable Diffusion, reads of a prompt at once, ends included."""
+MOST_CLIP_TOKENS = 3 * (CLIP_TOKENS - 2) + 2
+"""As many as are read of a longer prompt in parts, ends included."""
 
 
 class CaptionConfig(StageConfig):
@@ -46,8 +48,8 @@ class CaptionConfig(StageConfig):
         default=CLIP_TOKENS,
         ge=8,
         le=1024,
-        description="tokens, ends included; longer texts lose their last clauses. Stable Diffusion reads 77, FLUX 512, "
-        "Qwen-Image 1024; with train.embedding_vectors as many less as these add to the trigger, if not set",
+        description="tokens, ends included; longer texts lose their last clauses. Stable Diffusion reads 77, or up to "
+        "227 in parts of 75, FLUX 512, Qwen-Image 1024; not set, as many less as train.embedding_vectors adds",
     )
 
     @field_validator("server")

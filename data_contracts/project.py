@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from data_contracts.config import Config
 from data_contracts.lora_stages import (
-    CLIP_TOKENS,
+    MOST_CLIP_TOKENS,
     AssembleDatasetConfig,
     CaptionConfig,
     EvaluateLoraConfig,
@@ -45,10 +45,10 @@ class LoraPlan(Config):
     @model_validator(mode="after")
     def _captions_leave_room_for_vectors(self) -> "LoraPlan":
         vectors = self.train.settings.embedding_vectors
-        room = CLIP_TOKENS - vectors + 1
+        room = MOST_CLIP_TOKENS - vectors + 1
         if vectors and self.caption.max_tokens > room:
             message = (
-                f"caption.max_tokens is {self.caption.max_tokens}, but {CLIP_TOKENS} tokens are read, and "
+                f"caption.max_tokens is {self.caption.max_tokens}, but {MOST_CLIP_TOKENS} tokens are read, and "
                 f"train.embedding_vectors puts {vectors} in the trigger's place: set caption.max_tokens: {room} or less"
             )
             raise ValueError(message)

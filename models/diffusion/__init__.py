@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from data_contracts.faults import InputFault
 from data_contracts.generation import Precision
+from data_contracts.lora_stages import MOST_CLIP_TOKENS
 from data_contracts.records import BaseFamily
 from models.backends import Backend, Backends
 from models.diffusion.single_file import checkpoint_family, configuration_folder
@@ -68,15 +69,18 @@ PIPELINES: dict[str, BaseFamily] = {
 
 @dataclass(frozen=True)
 class Window:
-    """How many tokens of a prompt a family reads, ends included, and the folder of the tokenizer that makes them."""
+    """How many tokens of a prompt a family reads, ends included, and the folder of the tokenizer that makes them.
+
+    What CLIP reads of Stable Diffusion's prompts is read in parts, where it is too long for one.
+    """
 
     tokens: int
     tokenizer: str = "tokenizer"
 
 
 WINDOWS: Mapping[BaseFamily, Window] = {
-    "sd15": Window(77),
-    "sdxl": Window(77),
+    "sd15": Window(MOST_CLIP_TOKENS),
+    "sdxl": Window(MOST_CLIP_TOKENS),
     "flux": Window(512, "tokenizer_2"),
     "qwen_image": Window(1024),
     "qwen_image_edit": Window(1024),

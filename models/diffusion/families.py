@@ -155,6 +155,10 @@ class DiffusionModel(Protocol):
         """
         ...
 
+    def stacked(self, told: Sequence[Conditioning], empty: Conditioning) -> Conditioning:
+        """Return what several prompts, read one by one, say as one batch; empty: what the empty prompt says."""
+        ...
+
     def set_aside_text_encoders(self) -> None:
         """Free the device's memory of large text encoders, once all captions are encoded; they still work."""
         ...

@@ -23,7 +23,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from data_contracts.faults import InputFault
 from data_contracts.generation import Precision
 from models.diffusion import family_of
-from models.diffusion.clip_text import clip_tokens
+from models.diffusion.clip_text import clip_tokens, joined
 from models.diffusion.drawing import Drawing
 from models.diffusion.families import FROM_DISK, Call, Conditioning, View, device_called, frozen, quiet
 from models.diffusion.lora_file import SD1_KEYS, KeyFormat
@@ -65,16 +65,19 @@ class StableDiffusion(UNetModel):
     def encode_prompts(self, prompts: Sequence[str], views: Sequence[View] = ()) -> Conditioning:  # noqa: ARG002
         """Return hidden states (N, 77, dim) of the text encoder; gradients flow where adapters are trained.
 
-        Those of its last layer, or as many before as `clip_skip` says, through its final norm.
+        Those of its last layer, or as many before as `clip_skip` says, through its final norm. Of prompts in several
+        parts they are 77 tokens each.
 
         Raises:
-            InputFault: a prompt has more tokens than the text encoder reads: its end would be lost.
+            InputFault: a prompt has more tokens than are read: its end would be lost.
         """
         tokens = clip_tokens(self.tokenizer, prompts, self.text_encoder)
         if self.clip_skip == 1:
-            return {STATES: self.text_encoder(tokens)[0]}
-        layers = self.text_encoder(tokens, output_hidden_states=True).hidden_states
-        return {STATES: self.text_encoder.final_layer_norm(layers[-self.clip_skip])}
+            states = self.text_encoder(tokens.flatten(0, 1))[0]
+        else:
+            layers = self.text_encoder(tokens.flatten(0, 1), output_hidden_states=True).hidden_states
+            states = self.text_encoder.final_layer_norm(layers[-self.clip_skip])
+        return {STATES: joined(states, tokens).flatten(1, 2)}
 
     def describe(self, views: Sequence[View]) -> Conditioning:  # noqa: ARG002  part of what all families do
         """Return nothing: the U-Net is told of its prompts alone."""

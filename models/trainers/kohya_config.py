@@ -12,6 +12,7 @@ from models.seeds import derived_seed
 from models.trainers.kohya_base import require_folder
 
 OUTPUT_NAME = "lora"
+_PART, _ENDS = 75, 2
 NOISE = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
 
@@ -110,6 +111,12 @@ def resumption(settings: TrainSettings, state: Path, step: int) -> dict[str, Any
     return {"resume": str(state), "initial_step": step // settings.accumulate, "skip_until_initial_step": True}
 
 
+def token_length(longest: int) -> dict[str, Any]:
+    """Return the option by which sd-scripts read texts of up to `longest` tokens, ends included; 77 need none."""
+    parts = -(-(longest - _ENDS) // _PART)
+    return {"max_token_length": parts * _PART} if parts > 1 else {}
+
+
 def checkpoint_steps(settings: TrainSettings) -> int:
     """Return the steps between states: whole multiples of `accumulate` are what `resumption` can go on from."""
     return -(-settings.checkpoint_every // settings.accumulate) * settings.accumulate
@@ -174,6 +181,7 @@ def differences(settings: TrainSettings) -> list[str]:
         "latents are drawn from the encoder's distribution; native takes its mean",
         "pictures are shuffled over the whole run; native shuffles each pass over them",
         "a resumed run ends close to an uninterrupted one, not in the same bytes",
+        "where a text has more than 77 tokens, all are read in as many parts, without the ends between these",
     ]
     if settings.masked_loss:
         found.append("a small mask counts less than a large one; native divides by the mask's area")

@@ -1,6 +1,6 @@
 """One optimizer step: a batch disturbed, denoised, scored, and the adapter moved."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -197,14 +197,15 @@ class Trainer:
         return self._base_told(batch)
 
     def _base_told(self, batch: Draw) -> Conditioning:
-        pairs = zip(batch.captions, batch.indices, strict=True)
-        return self._on_device([self._captions[self._reading(*pair)] for pair in pairs])
+        told = [self._captions[self._reading(*pair)] for pair in zip(batch.captions, batch.indices, strict=True)]
+        empty = self._captions[self._reading("", batch.indices[0])]
+        return self._on_device(self.adapter.model.stacked(told, empty))
 
     def _seen(self, batch: Draw) -> Conditioning:
-        return self._on_device([self.prepared.described[index] for index in batch.indices])
+        return self._on_device(stack_conditioning([self.prepared.described[index] for index in batch.indices]))
 
-    def _on_device(self, told: Sequence[Conditioning]) -> Conditioning:
-        return {name: tensor.to(self.adapter.model.device) for name, tensor in stack_conditioning(told).items()}
+    def _on_device(self, told: Conditioning) -> Conditioning:
+        return {name: tensor.to(self.adapter.model.device) for name, tensor in told.items()}
 
     def _reading(self, caption: str, index: int) -> tuple[str, int]:
         """Return what a caption's reading depends on: itself, and where the family edits, the example it is of."""

@@ -230,10 +230,16 @@ def test_the_base_is_written_in_the_names_and_files_of_transformers_4(base, tmp_
     assert rebuilt.tokenize("luca by the harbour") == reader.tokenize("luca by the harbour")
 
 
-def test_captions_that_would_be_cut_are_refused(base):
-    kohya_base.require_read_whole(base / "tokenizer", ["sea " * 75])
-    with pytest.raises(InputFault, match="78 tokens, ends included; 77 are read"):
-        kohya_base.require_read_whole(base / "tokenizer", ["sea " * 76])
+def test_captions_are_read_in_as_many_parts_as_the_longest_needs_and_never_cut(base):
+    assert kohya_base.longest_text(base / "tokenizer", ["sea", "sea " * 225, "sea " * 76]) == 227
+    assert [config.token_length(count) for count in (3, 77, 78, 152, 153, 227)] == [
+        {},
+        {},
+        *[{"max_token_length": 150}] * 2,
+        *[{"max_token_length": 225}] * 2,
+    ]
+    with pytest.raises(InputFault, match="228 tokens, ends included; 227 are read"):
+        kohya_base.longest_text(base / "tokenizer", ["sea " * 226])
 
 
 def test_without_sd_scripts_the_remedy_is_named(base, examples, tmp_path, monkeypatch):

@@ -249,8 +249,10 @@ def test_captions_leave_room_for_the_vectors():
     project = load_project(CONFIG, {"loras.luca.train.embedding_vectors": "4"})
     assert project.loras["luca"].caption.max_tokens == 74
     assert project.loras["happy"].caption.max_tokens == 77
-    with pytest.raises(InputFault, match=r"puts 4 in the trigger's place: set caption.max_tokens: 74 or less"):
-        load_project(CONFIG, {"loras.luca.train.embedding_vectors": "4", "loras.luca.caption.max_tokens": "75"})
+    changes = {"loras.luca.train.embedding_vectors": "4", "loras.luca.caption.max_tokens": "224"}
+    assert load_project(CONFIG, changes).loras["luca"].caption.max_tokens == 224
+    with pytest.raises(InputFault, match=r"puts 4 in the trigger's place: set caption.max_tokens: 224 or less"):
+        load_project(CONFIG, {**changes, "loras.luca.caption.max_tokens": "225"})
 
 
 @pytest.fixture(autouse=True)
