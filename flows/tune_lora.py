@@ -42,13 +42,10 @@ def search_of(project: Project, lora: str) -> Search:
     """Return the search of a project's LoRA.
 
     Raises:
-        InputFault: the project has no such LoRA, or no data set of it as it stands, or it is an embedding alone.
+        InputFault: the project has no such LoRA, or no data set of it as it stands.
     """
     if lora not in project.loras:
         message = f"{lora!r} is not a LoRA of the project; known: {', '.join(project.loras)}"
-        raise InputFault(message)
-    if not project.loras[lora].train.settings.rank:
-        message = f"loras.{lora}.train.rank is 0, and what is searched for are a LoRA's rank, alpha and rates: raise it"
         raise InputFault(message)
     kohya = assembled_folder(project, lora)
     if kohya is None:

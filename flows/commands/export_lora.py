@@ -35,7 +35,8 @@ def export_lora(
     """Write finished LoRAs for AUTOMATIC1111, ComfyUI and diffusers: files, prompts, workflow, script, model card.
 
     Several LoRAs are also merged into one file, at their weights: those that a search recommended for these very LoRAs,
-    else those of their types in `compose_loras.weights`. A DoRA is not merged, and goes out for ComfyUI alone.
+    else those of their types in `compose_loras.weights`. A DoRA is not merged, and goes out for ComfyUI alone. What was
+    learnt for the words of a trigger goes out beside its LoRA.
     """
     from models.exports.lora_folder import export_release  # noqa: PLC0415
 
