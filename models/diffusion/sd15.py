@@ -140,7 +140,7 @@ def load(
 def reading_layer(model: StableDiffusion, clip_skip: int) -> StableDiffusion:
     """Return the base model with this layer of its text encoder read, counted from the last, as `clip_skip` counts.
 
-    Novel AI's way, which AUTOMATIC1111 and kohya's sd-scripts know by that name; diffusers counts one less.
+    NovelAI's way, which AUTOMATIC1111 and kohya's sd-scripts know by that name; diffusers counts one less.
 
     Raises:
         InputFault: the text encoder has fewer layers.
