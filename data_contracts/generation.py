@@ -43,10 +43,18 @@ Seeds = Annotated[
 
 
 class NamedLora(Config):
-    """A LoRA file, and what the variants call it."""
+    """A LoRA, and what the variants call it."""
 
     name: str = Field(min_length=1)
-    path: Path
+    path: Path | None = Field(default=None, description="its file; null: it is an embedding alone")
+    embedding: Path | None = Field(default=None, description="vectors that are read for its trigger where it is on")
+
+    @model_validator(mode="after")
+    def _is_something(self) -> "NamedLora":
+        if self.path is None and self.embedding is None:
+            message = f"LoRA {self.name!r} has neither a file nor an embedding: give one"
+            raise ValueError(message)
+        return self
 
 
 class Variant(Config):
@@ -130,6 +138,7 @@ class GenerateRequest(Config):
     output: Path = Field(description="folder of the pictures")
     batch: int = Field(default=4, ge=1, le=256, description="pictures at once; memory grows with it")
     precision: Precision = "float32"
+    clip_skip: int = Field(default=1, ge=1, le=12, description="SD 1.x only: the text encoder's layer, from the last")
     threads: int | None = Field(default=None, ge=1, description="null: OMP_NUM_THREADS, else one for each core")
 
     @model_validator(mode="after")

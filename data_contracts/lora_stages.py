@@ -10,6 +10,11 @@ from data_contracts.records import LoraType
 from data_contracts.sampling import SamplingConfig
 from data_contracts.training import TrainSettings
 
+CLIP_TOKENS = 77
+"""What CLIP, and so Stable Diffusion, reads of a prompt at once, ends included."""
+MOST_CLIP_TOKENS = 3 * (CLIP_TOKENS - 2) + 2
+"""As many as are read of a longer prompt in parts, ends included."""
+
 
 class CaptionConfig(StageConfig):
     """What one LoRA's captions say, and of which pictures."""
@@ -40,11 +45,11 @@ class CaptionConfig(StageConfig):
         default=(), description="words that no caption may hold, besides those that its type is denied"
     )
     max_tokens: int = Field(
-        default=77,
+        default=CLIP_TOKENS,
         ge=8,
         le=1024,
-        description="tokens, ends included; longer texts lose their last clauses. Stable Diffusion reads 77, FLUX 512, "
-        "Qwen-Image 1024",
+        description="tokens, ends included; longer texts lose their last clauses. Stable Diffusion reads 77, or up to "
+        "227 in parts of 75, FLUX 512, Qwen-Image 1024; not set, as many less as train.embedding_vectors adds",
     )
 
     @field_validator("server")

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from data_contracts.config import Config
 from data_contracts.lora_stages import (
+    MOST_CLIP_TOKENS,
     AssembleDatasetConfig,
     CaptionConfig,
     EvaluateLoraConfig,
@@ -39,6 +40,18 @@ class LoraPlan(Config):
         if self.caption.buckets and not self.train.settings.buckets:
             message = "caption.buckets gives crops of many shapes, which train.buckets: false would cut to squares: "
             raise ValueError(message + "set both, or neither")
+        return self
+
+    @model_validator(mode="after")
+    def _captions_leave_room_for_vectors(self) -> "LoraPlan":
+        vectors = self.train.settings.embedding_vectors
+        room = MOST_CLIP_TOKENS - vectors + 1
+        if vectors and self.caption.max_tokens > room:
+            message = (
+                f"caption.max_tokens is {self.caption.max_tokens}, but {MOST_CLIP_TOKENS} tokens are read, and "
+                f"train.embedding_vectors puts {vectors} in the trigger's place: set caption.max_tokens: {room} or less"
+            )
+            raise ValueError(message)
         return self
 
     @property
@@ -78,6 +91,14 @@ class Project(Config):
         names = [film.path.stem for film in self.films]
         if len(set(names)) != len(names):
             message = f"two films are called {min(n for n in names if names.count(n) > 1)!r}: rename one"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _loras_read_the_same_layer(self) -> "Project":
+        skips = {name: plan.train.settings.clip_skip for name, plan in self.loras.items()}
+        if len(set(skips.values())) > 1:
+            message = f"train.clip_skip differs between LoRAs that are to be stacked, {skips}: give all the same"
             raise ValueError(message)
         return self
 

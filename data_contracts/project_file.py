@@ -7,6 +7,7 @@ import yaml
 from pydantic import ValidationError
 
 from data_contracts.faults import InputFault
+from data_contracts.lora_stages import CLIP_TOKENS
 from data_contracts.profiles import read_profile
 from data_contracts.project import Project
 from data_contracts.project_paths import Tree, existing, mapping, root_of, with_paths, workspace_path
@@ -127,6 +128,9 @@ def complete_lora(name: str, entry: object, types: Tree, described: dict[str, st
     if plan["dataset"].get("regularisation"):
         plan["caption"].setdefault("regularisation", True)
     settings = merged(plan.get("train", {}), own.get("train", {}))
+    vectors = settings.get("embedding_vectors") if isinstance(settings, dict) else None
+    if isinstance(vectors, int) and vectors > 1:
+        plan["caption"].setdefault("max_tokens", CLIP_TOKENS - vectors + 1)
     chosen = {"trainer": settings.pop("trainer")} if isinstance(settings, dict) and "trainer" in settings else {}
     limits = {key: tree[key] for tree in (plan, own) for key in ("max_seconds", "by_size") if key in tree}
     for key in limits:

@@ -9,14 +9,18 @@ from data_contracts.records import BaseFamily, FileName, LoraType, Record
 
 
 class LoraFile(Record):
-    """A trained LoRA in kohya's key format."""
+    """A trained LoRA in kohya's key format, vectors that are read for its trigger, or both."""
 
     name: str
     type: LoraType
     subject: str
     trigger: str
     family: BaseFamily
-    weights: FileName
+    weights: FileName | None = Field(description="None where an embedding alone was learnt")
+    embedding: FileName | None = Field(
+        default=None, description="vectors that were learnt for the words of the trigger; None: they are read as words"
+    )
+    clip_skip: int = Field(default=1, ge=1, description="the text encoder's layer that it reads, counted from the last")
     loss_log: FileName = Field(description="JSON lines: step, loss")
     samples: tuple[FileName, ...] = Field(description="pictures made while training, in order of their steps")
     sample_steps: tuple[int, ...]

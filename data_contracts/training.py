@@ -5,31 +5,20 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from data_contracts.adapter_settings import AdapterSettings
 from data_contracts.config import Config
 from data_contracts.generation import Precision
 
 
-class TrainSettings(Config):
+class TrainSettings(AdapterSettings):
     """The knobs of one training run. The defaults suit a character LoRA on Stable Diffusion 1.5."""
 
-    rank: int = Field(default=64, ge=1, le=1024, description="inner dimension of the adapter; the file grows with it")
-    alpha: float = Field(
-        default=32.0,
-        gt=0,
-        le=1024,
-        description="the adapter's output is scaled by alpha / rank: 0.125 mild, 1.0 strong",
-    )
-    conv_rank: int = Field(
-        default=0,
-        ge=0,
-        le=1024,
-        description="inner dimension at 3x3 convolutions; above 0 the residual blocks learn as well, 0 attention alone",
-    )
-    conv_alpha: float = Field(default=1.0, gt=0, le=1024, description="as alpha, with conv_rank")
-    dora: bool = Field(
-        default=False,
-        description="the lengths of the weights' rows are learnt apart from their directions (DoRA), for more time and "
-        "memory; not for FLUX, nor by sd-scripts; ComfyUI reads it, AUTOMATIC1111 and diffusers do not",
+    clip_skip: int = Field(
+        default=1,
+        ge=1,
+        le=12,
+        description="SD 1.x only: which of the text encoder's layers is read, counted from the last; 2, the last but "
+        "one, suits bases of drawn pictures; what draws with the LoRA reads the same",
     )
     learning_rate: float = Field(default=1e-4, gt=0, le=1, description="peak rate of the U-Net's adapter")
     text_encoder_learning_rate: float = Field(
@@ -212,11 +201,18 @@ class TrainRequest(Config):
     drawing: DrawRequest | None = Field(default=None, description="what validations draw besides; null: nothing")
     output: Path = Field(
         description="folder of lora.safetensors, loss.jsonl, samples/, checkpoints/ and, with validations, "
-        "validation.jsonl, drawn/ and best.safetensors"
+        "validation.jsonl, drawn/ and best.safetensors; embeddings are beside these, lora_emb.safetensors and so on"
     )
     settings: TrainSettings
     metadata: dict[str, str] = Field(default_factory=dict, description="kept in the file under `reel2lora.`")
     threads: int | None = Field(default=None, ge=1, description="null: OMP_NUM_THREADS, else one for each core")
+
+    @model_validator(mode="after")
+    def _has_words_to_learn(self) -> "TrainRequest":
+        if self.settings.embedding_vectors and not self.trigger.strip():
+            message = f"embedding_vectors is {self.settings.embedding_vectors}, but there is no trigger: name one"
+            raise ValueError(message)
+        return self
 
     @model_validator(mode="after")
     def _likeness_can_be_measured(self) -> "TrainRequest":

@@ -60,7 +60,7 @@ def compose_loras(
             changed=change(picture, plain[seed]),
         )
         rows.append(row)
-    files = {lora.name: (lora.family, each.path(lora.weights)) for each in loras for lora in each}
+    files = {lora.name: (lora.family, each.path(lora.weights)) for each in loras for lora in each if lora.weights}
     write_composition(out.parent, composition_of(rows, given, shared_directions(files), search))
     yield from rows
 

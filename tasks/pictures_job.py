@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from data_contracts.dataset import Dataset
+from data_contracts.faults import InputFault
 from data_contracts.generation import GenerateRequest, NamedLora, Variant, picture_name
 from data_contracts.results import Finding, LoraFile
 from data_contracts.sampling import SamplingConfig
@@ -31,11 +32,14 @@ def generate(  # noqa: PLR0913, PLR0917
     """Generate a picture for each variant, prompt and seed into `job/pictures`; those that are there stay.
 
     width: in pixels, where pictures are not square.
+
+    Raises:
+        InputFault: the LoRAs read different layers of the text encoder.
     """
     sets = (loras,) if isinstance(loras, Dataset) else loras
     request = GenerateRequest(
         base=base,
-        loras=tuple(NamedLora(name=lora.name, path=each.path(lora.weights)) for each in sets for lora in each),
+        loras=tuple(named(each, lora) for each in sets for lora in each),
         variants=variants,
         prompts=prompts,
         negative_prompt=negative_prompt,
@@ -46,9 +50,29 @@ def generate(  # noqa: PLR0913, PLR0917
         width=width,
         batch=config.batch,
         precision=config.precision,
+        clip_skip=common_clip_skip([lora for each in sets for lora in each]),
         output=job / "pictures",
     )
     run_job("models.diffusion.generate:generate", request, job, show_picture)
+
+
+def named(files: Dataset[LoraFile], lora: LoraFile) -> NamedLora:
+    """Return a LoRA as the generator reads it: its file, its embedding's, or both."""
+    weights, embedding = (files.path(name) if name else None for name in (lora.weights, lora.embedding))
+    return NamedLora(name=lora.name, path=weights, embedding=embedding)
+
+
+def common_clip_skip(loras: Sequence[LoraFile]) -> int:
+    """Return the layer of the text encoder that LoRAs read, counted from the last.
+
+    Raises:
+        InputFault: not all read the same.
+    """
+    skips = {lora.name: lora.clip_skip for lora in loras}
+    if len(set(skips.values())) > 1:
+        message = f"LoRAs trained with different train.clip_skip, {skips}, cannot be drawn together: train them alike"
+        raise InputFault(message)
+    return next(iter(skips.values()), 1)
 
 
 def show_picture(event: Event) -> None:

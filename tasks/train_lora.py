@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
+from data_contracts.adapter_settings import embedding_beside
 from data_contracts.check_faults import refuse_errors
 from data_contracts.dataset import Dataset
 from data_contracts.lora_stages import TrainLoraConfig
@@ -30,7 +31,7 @@ Watch = Callable[[Event], None]
 _watch: ContextVar[Watch | None] = ContextVar("watch", default=None)
 
 
-@stage(LoraFile, version=3, sheet=lora_sheet)
+@stage(LoraFile, version=4, sheet=lora_sheet)
 def train_lora(
     out: Path, examples: Dataset[Example], base: Path, config: TrainLoraConfig
 ) -> Iterator[LoraFile | Rejected]:
@@ -39,6 +40,8 @@ def train_lora(
     request = request_for(job, examples, base, config)
     refuse_errors(check_examples((*request.examples, *request.held_out), request.settings))
     done = run_job(TRAINERS.load(config.trainer), request, job, show_event, config.max_seconds)
+    lora = job / "lora.safetensors"
+    embedding = embedding_beside(lora)
     samples = sorted((job / "samples").glob("step-*.png"))
     chosen: int = done["step"] if "step" in done else done["steps"]
     yield LoraFile(
@@ -48,7 +51,9 @@ def train_lora(
         subject=config.subject,
         trigger=config.trigger,
         family=family_of(base),
-        weights=keep_bytes(out, (job / "lora.safetensors").read_bytes(), "safetensors"),
+        weights=keep_bytes(out, lora.read_bytes(), "safetensors") if request.settings.rank else None,
+        embedding=keep_bytes(out, embedding.read_bytes(), "safetensors") if embedding.is_file() else None,
+        clip_skip=request.settings.clip_skip,
         loss_log=keep_bytes(out, (job / "loss.jsonl").read_bytes(), "jsonl"),
         samples=tuple(keep_bytes(out, sample.read_bytes(), "png") for sample in samples),
         sample_steps=tuple(int(sample.stem.split("-")[1]) for sample in samples),

@@ -18,15 +18,17 @@ SIZE = 128
 _TEXT_WIDTH = 64
 
 
-def make_random_base(folder: Path, seed: int = 0) -> Path:
-    """Write the base model to `folder` and return it. The same seed gives the same bytes."""
-    pipeline: Any = _build(seed)
+def make_random_base(folder: Path, seed: int = 0, tokenizer: Any = None) -> Path:
+    """Write the base model to `folder` and return it. The same seed gives the same bytes.
+
+    tokenizer: a smaller one, which is read in less time; None: CLIP's.
+    """
+    pipeline: Any = _build(seed, tokenizer or clip_tokenizer())
     pipeline.save_pretrained(folder, safe_serialization=True)
     return folder
 
 
-def _build(seed: int) -> StableDiffusionPipeline:
-    tokenizer = clip_tokenizer()
+def _build(seed: int, tokenizer: Any) -> StableDiffusionPipeline:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         text_encoder: Any = CLIPTextModel(text_config(tokenizer, _TEXT_WIDTH, layers=2, heads=4))

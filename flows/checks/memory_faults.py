@@ -6,7 +6,7 @@ from pathlib import Path
 from data_contracts.check_faults import Fault, Severity
 from data_contracts.faults import InputFault
 from data_contracts.project import Project
-from models.diffusion import family_of, tokenizer_folder
+from models.diffusion import family_of, no_clip_skip, tokenizer_folder
 from models.diffusion.memory import Machine, Need, training_need
 
 REMEDY = (
@@ -28,15 +28,27 @@ def base_faults(base: Path) -> list[Fault]:
 
 def trainer_faults(project: Project, base: Path, loras: list[str]) -> list[Fault]:
     """Return a fault for each LoRA whose trainer cannot train it on this base model, or with these settings."""
-    from models.diffusion.key_formats import KEY_FORMATS, no_dora  # noqa: PLC0415  imports torch
+    from models.diffusion.key_formats import KEY_FORMATS, no_dora, no_embedding  # noqa: PLC0415  imports torch
     from models.trainers.kohya_config import require_possible  # noqa: PLC0415
 
     faults = []
-    unwritable = no_dora(KEY_FORMATS[family_of(base)])
+    family = family_of(base)
+    keys = KEY_FORMATS[family]
     for name, plan in project.loras.items():
-        if name in loras and plan.train.settings.dora and unwritable:
-            faults.append(Fault(place=f"loras.{name}.train", rule="trainer", value=unwritable, severity="error"))
-        if name not in loras or plan.train.trainer != "kohya":
+        if name not in loras:
+            continue
+        settings = plan.train.settings
+        wanted = (
+            (settings.dora, no_dora(keys)),
+            (settings.embedding_vectors > 0, no_embedding(keys)),
+            (settings.clip_skip > 1, no_clip_skip(family)),
+        )
+        faults += [
+            Fault(place=f"loras.{name}.train", rule="trainer", value=unwritable, severity="error")
+            for asked, unwritable in wanted
+            if asked and unwritable
+        ]
+        if plan.train.trainer != "kohya":
             continue
         try:
             require_possible(base, plan.train.settings)

@@ -35,7 +35,8 @@ def export_lora(
     """Write finished LoRAs for AUTOMATIC1111, ComfyUI and diffusers: files, prompts, workflow, script, model card.
 
     Several LoRAs are also merged into one file, at their weights: those that a search recommended for these very LoRAs,
-    else those of their types in `compose_loras.weights`. A DoRA is not merged, and goes out for ComfyUI alone.
+    else those of their types in `compose_loras.weights`. A DoRA is not merged, and goes out for ComfyUI alone. What was
+    learnt for the words of a trigger goes out beside its LoRA.
     """
     from models.exports.lora_folder import export_release  # noqa: PLC0415
 
@@ -128,7 +129,8 @@ def released(workspace: Path, use: "StageUse", sampling: "ComposeLorasConfig", w
     examples = [row for file in learnt_from if file.is_file() for row in read_rows(file, Example)]
     preview = made.path(lora.samples[-1]) if lora.samples else None
     strength = sampling.weights.get(lora.type, 1.0) if weight is None else weight
-    return ReleasedLora(lora, made.path(lora.weights), strength, examples, preview)
+    file, embedding = (made.path(name) if name else None for name in (lora.weights, lora.embedding))
+    return ReleasedLora(lora, file, strength, examples, preview, embedding)
 
 
 def read_project(config: Path) -> dict[str, Any]:

@@ -75,13 +75,16 @@ class Search:
         """Refuse a search that could not compare its trials.
 
         Raises:
-            InputFault: nothing is held out, or nothing is validated.
+            InputFault: nothing is held out, or nothing is validated, or no LoRA is trained.
         """
         name = self.config.name
         if self.config.trainer != "native":
             message = (
                 f"loras.{name}.train.trainer: {self.config.trainer!r} measures no held-out loss: tune with 'native'"
             )
+            raise InputFault(message)
+        if not self.config.settings.rank:
+            message = f"loras.{name}.train.rank: 0 trains no LoRA, whose rank and rates are searched for: raise it"
             raise InputFault(message)
         if not self.config.settings.validate_every:
             message = f"loras.{name}.train.validate_every: 0 measures no held-out loss: set it to a fifth of the steps"

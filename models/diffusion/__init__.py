@@ -4,10 +4,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from data_contracts.faults import InputFault
 from data_contracts.generation import Precision
+from data_contracts.lora_stages import MOST_CLIP_TOKENS
 from data_contracts.records import BaseFamily
 from models.backends import Backend, Backends
 from models.diffusion.single_file import checkpoint_family, configuration_folder
@@ -68,15 +69,18 @@ PIPELINES: dict[str, BaseFamily] = {
 
 @dataclass(frozen=True)
 class Window:
-    """How many tokens of a prompt a family reads, ends included, and the folder of the tokenizer that makes them."""
+    """How many tokens of a prompt a family reads, ends included, and the folder of the tokenizer that makes them.
+
+    What CLIP reads of Stable Diffusion's prompts is read in parts, where it is too long for one.
+    """
 
     tokens: int
     tokenizer: str = "tokenizer"
 
 
 WINDOWS: Mapping[BaseFamily, Window] = {
-    "sd15": Window(77),
-    "sdxl": Window(77),
+    "sd15": Window(MOST_CLIP_TOKENS),
+    "sdxl": Window(MOST_CLIP_TOKENS),
     "flux": Window(512, "tokenizer_2"),
     "qwen_image": Window(1024),
     "qwen_image_edit": Window(1024),
@@ -115,11 +119,30 @@ def tokenizer_folder(base: Path) -> Path:
     return folder / WINDOWS[family_of(base)].tokenizer
 
 
-def load_base(base: Path, precision: Precision = "float32", device: str | None = None) -> "DiffusionModel":
+def no_clip_skip(family: BaseFamily) -> str:
+    """Return why a family cannot read another layer of its text encoder, and what to do; empty where it can."""
+    if family == "sd15":
+        return ""
+    return f"clip_skip is above 1, but {family} reads the layers that it was trained with: set clip_skip to 1"
+
+
+def load_base(
+    base: Path, precision: Precision = "float32", device: str | None = None, clip_skip: int = 1
+) -> "DiffusionModel":
     """Return the base model in `base`, a diffusers folder or a checkpoint, on the GPU where there is one.
 
+    clip_skip: which layer of the text encoder is read, from the last, counted from 1.
+
     Raises:
-        InputFault: it holds no pipeline of a known family.
+        InputFault: it holds no pipeline of a known family, or has no such layer.
         MissingWeights: it is a checkpoint, and its configuration files are not in the hub's cache.
     """
-    return FAMILIES.load(family_of(base), base, precision, device)
+    family = family_of(base)
+    if clip_skip > 1 and (fault := no_clip_skip(family)):
+        raise InputFault(fault)
+    model = FAMILIES.load(family, base, precision, device)
+    if clip_skip == 1:
+        return model
+    from models.diffusion import sd15  # noqa: PLC0415
+
+    return sd15.reading_layer(cast("sd15.StableDiffusion", model), clip_skip)

@@ -102,6 +102,11 @@ class DiffusionModel(Protocol):
         ...
 
     @property
+    def word_tokenizers(self) -> Mapping[str, Any]:
+        """The tokenizers of those text encoders that can be taught words, by the same names."""
+        ...
+
+    @property
     def keys(self) -> KeyFormat:
         """How LoRA files of the family are written."""
         ...
@@ -148,6 +153,10 @@ class DiffusionModel(Protocol):
         Raises:
             InputFault: a prompt has more tokens than are read: its end would be lost.
         """
+        ...
+
+    def stacked(self, told: Sequence[Conditioning], empty: Conditioning) -> Conditioning:
+        """Return what several prompts, read one by one, say as one batch; empty: what the empty prompt says."""
         ...
 
     def set_aside_text_encoders(self) -> None:

@@ -8,7 +8,7 @@ import torch
 from data_contracts.faults import InputFault
 from data_contracts.generation import BlockGroup
 from data_contracts.training import TrainSettings
-from models.diffusion.families import Call, Conditioning, View
+from models.diffusion.families import Call, Conditioning, View, stack_conditioning
 from models.diffusion.flow import FlowMatching, flow_objective
 from models.diffusion.lora_file import AdapterSize, KeyFormat
 from models.diffusion.regions import Grid, Window
@@ -34,6 +34,11 @@ class FlowTransformer:
     @property
     def text_encoders(self) -> dict[str, Any]:
         """None: LoRAs leave these families' text encoders as they are."""
+        return {}
+
+    @property
+    def word_tokenizers(self) -> dict[str, Any]:
+        """None: nor are they taught words."""
         return {}
 
     def layers(self, size: AdapterSize) -> str:
@@ -63,6 +68,10 @@ class FlowTransformer:
     def describe(self, views: Sequence[View]) -> Conditioning:  # noqa: ARG002  part of what all families do
         """Return nothing: the transformer is told of its prompts alone."""
         return {}
+
+    def stacked(self, told: Sequence[Conditioning], empty: Conditioning) -> Conditioning:  # noqa: ARG002
+        """Return what several prompts say as one batch; the shorter are filled up with zeros."""
+        return stack_conditioning(told)
 
     def seen_through(self, call: Call, grid: Grid, window: Window) -> Call:
         """Return a call of the transformer that sees only a window of the tokens, which lie there row by row.

@@ -16,6 +16,7 @@ from models.diffusion.drawing import Drawing
 from models.diffusion.families import DiffusionModel
 from models.diffusion.lora_stack import add_lora
 from models.diffusion.stacking import Batch, sample_stacked
+from models.diffusion.textual_inversion import add_embedding
 from models.pictures import encode_png
 
 Cell = tuple[int, int]  # the number of the prompt, the seed
@@ -38,9 +39,12 @@ def generate(request_file: Path) -> None:
     done = total - sum(len(_missing(request, variant, batch)) for variant, batch in waiting)
     emit("progress", pictures=done, of=total)
     if waiting:
-        model = load_base(request.base, request.precision)
+        model = load_base(request.base, request.precision, clip_skip=request.clip_skip)
         for lora in request.loras:
-            add_lora(model, lora.path, lora.name)
+            if lora.path is not None:
+                add_lora(model, lora.path, lora.name)
+            if lora.embedding is not None:
+                add_embedding(model, lora.embedding, lora.name)
     for variant, batch in waiting:
         if stop_requested():
             message = f"stopped, {done} of {total} pictures are drawn: the same command goes on from there"

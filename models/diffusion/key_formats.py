@@ -23,3 +23,13 @@ def no_dora(keys: KeyFormat) -> str:
         f"dora is on, but LoRA files of {keys.family} join layers of which not all are trained, and cannot hold a "
         "DoRA's magnitudes: set dora to false"
     )
+
+
+def no_embedding(keys: KeyFormat) -> str:
+    """Return why no vectors of a trigger can be learnt for a family, and what to do; empty where they can."""
+    if keys.embedding_keys:
+        return ""
+    return (
+        f"embedding_vectors is above 0, but {keys.family} is drawn with text encoders that no program adds words to: "
+        "set it to 0"
+    )

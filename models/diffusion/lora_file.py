@@ -53,6 +53,8 @@ class KeyFormat:
     to_file, from_file: turn the denoiser's modules as diffusers calls them into those of a file, and back.
     endings: of the tensors of a module: down, up, alpha.
     magnitude_ending: of the tensor of a DoRA's magnitudes; empty where files of the family cannot hold them.
+    embedding_keys: what a file with learnt vectors for a trigger calls those of each text encoder; empty where none can
+        be learnt.
     base_version, network_module, architecture: what the metadata calls base model and LoRA, in kohya's words the
         first two and in Stability's the last.
     """
@@ -63,12 +65,17 @@ class KeyFormat:
     from_file: Callable[[Modules], Modules] = dict
     endings: tuple[str, str, str] = KOHYA_ENDINGS
     magnitude_ending: str = ".dora_scale"
+    embedding_keys: Mapping[str, str] = field(default_factory=dict)
     base_version: str = "sd_v1"
     network_module: str = "networks.lora"
     architecture: str = "stable-diffusion-v1/lora"
 
 
-SD1_KEYS = KeyFormat("SD 1.x", {"unet": (UNET_PREFIX,), "text_encoder": ("lora_te_", "lora_te1_")})
+SD1_KEYS = KeyFormat(
+    "SD 1.x",
+    {"unet": (UNET_PREFIX,), "text_encoder": ("lora_te_", "lora_te1_")},
+    embedding_keys={"text_encoder": "emb_params"},
+)
 
 
 @dataclass(frozen=True)
@@ -163,7 +170,7 @@ def save_kohya(path: Path, weights: LoraWeights, keys: KeyFormat = SD1_KEYS) -> 
             lengths = module.magnitude.detach().float().cpu().contiguous()
             tensors[name + keys.magnitude_ending] = lengths.reshape(-1, *[1] * (module.down.dim() - 1))
     with whole_file(path) as beside:
-        beside.write_bytes(_serialised(tensors, weights.metadata))
+        beside.write_bytes(serialised(tensors, weights.metadata))
 
 
 def load_kohya(path: Path, keys: KeyFormat = SD1_KEYS) -> LoraWeights:
@@ -222,7 +229,7 @@ def _split_prefix(module: str, keys: KeyFormat, path: Path) -> tuple[str, str]:
     raise InputFault(message)
 
 
-def _serialised(tensors: Tensors, metadata: Mapping[str, str]) -> bytes:
+def serialised(tensors: Tensors, metadata: Mapping[str, str]) -> bytes:
     """Return the file's bytes, its metadata in order of their keys: safetensors itself writes them in a random one."""
     plain = safetensors.torch.save(tensors)
     start = 8 + int.from_bytes(plain[:8], "little")

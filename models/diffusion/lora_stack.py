@@ -13,6 +13,7 @@ from data_contracts.generation import BlockGroup
 from models.diffusion.dora import is_dora, set_dora_strengths
 from models.diffusion.families import DENOISER, DiffusionModel, networks_of
 from models.diffusion.lora_file import PEFT_MAGNITUDE, AdapterSize, LoraModule, load_kohya
+from models.diffusion.textual_inversion import speak, words_off
 from models.diffusion.unet_layers import CONVOLUTIONS
 
 
@@ -40,12 +41,13 @@ def add_fresh_adapter(network: torch.nn.Module, layers: str, name: str, size: Ad
 
 @contextmanager
 def adapters_off(*networks: torch.nn.Module) -> Iterator[None]:
-    """Let `networks` work as if they had no adapters; those that were active are active again afterwards."""
+    """Let `networks` work as if they had no adapters, nor learnt words; what was on is on again afterwards."""
     layers = [module for network in networks for module in network.modules() if isinstance(module, LoraLayer)]
     for layer in layers:
         layer.enable_adapters(enabled=False)
     try:
-        yield
+        with words_off(*networks):
+            yield
     finally:
         for layer in layers:
             layer.enable_adapters(enabled=True)
@@ -81,13 +83,16 @@ def set_lora_weights(
 ) -> None:
     """Stack the added LoRAs named in `weights`, each times its weight; all others are off.
 
+    What was learnt for the words of a trigger has no strength: it is read wherever the weight is not 0.
+
     blocks: by LoRA, what its weight is multiplied by in groups of the denoiser's blocks; those unnamed: 1.
 
     Raises:
         ValueError: a LoRA was not added.
         InputFault: a LoRA has weights of blocks, and the model is of a family that has no such groups.
     """
-    known: set[str] = set()
+    spoken = [name for name, weight in weights.items() if weight != 0]
+    known = {_adapter(name) for name in speak(spoken, *model.text_encoders.values())}
     for key, network in networks_of(model).items():
         for place, layer in network.named_modules():
             if not isinstance(layer, LoraLayer):

@@ -149,7 +149,7 @@ def training_need(base: Path, settings: TrainSettings, *, on_gpu: bool) -> Need 
     step = max(_step_gb(base, family, settings), _vae_gb(base, settings))
     averaged = 2 * BYTES["float32"] if settings.ema else 0  # the average, and what it takes the place of
     learning = trained * (OPTIMIZER_BYTES[settings.optimizer] + averaged) / 1e3 + step
-    stays = family.encoders_stay or trains_text
+    stays = family.encoders_stay or trains_text or settings.embedding_vectors > 0
     total = (weights + (reading + learning if stays else max(reading, learning))) * MARGIN
     if not on_gpu:
         total += 0.0 if stays else reading

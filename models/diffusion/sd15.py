@@ -6,7 +6,7 @@ Pictures to latents, prompts to embeddings, prompts to pictures.
 # mypy: disable-error-code="no-untyped-call"
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -23,7 +23,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from data_contracts.faults import InputFault
 from data_contracts.generation import Precision
 from models.diffusion import family_of
-from models.diffusion.clip_text import clip_tokens
+from models.diffusion.clip_text import clip_tokens, joined
 from models.diffusion.drawing import Drawing
 from models.diffusion.families import FROM_DISK, Call, Conditioning, View, device_called, frozen, quiet
 from models.diffusion.lora_file import SD1_KEYS, KeyFormat
@@ -50,19 +50,34 @@ class StableDiffusion(UNetModel):
     keys: KeyFormat = SD1_KEYS
     multiple: int = 8
     edits: bool = False
+    clip_skip: int = 1  # the text encoder's layer that is read, counted from the last
 
     @property
     def text_encoders(self) -> dict[str, Any]:
         """CLIP's text encoder, which LoRAs may change."""
         return {"text_encoder": self.text_encoder}
 
+    @property
+    def word_tokenizers(self) -> dict[str, Any]:
+        """CLIP's tokenizer."""
+        return {"text_encoder": self.tokenizer}
+
     def encode_prompts(self, prompts: Sequence[str], views: Sequence[View] = ()) -> Conditioning:  # noqa: ARG002
-        """Return the text encoder's last hidden states (N, 77, dim); gradients flow where adapters are trained.
+        """Return hidden states (N, 77, dim) of the text encoder; gradients flow where adapters are trained.
+
+        Those of its last layer, or as many before as `clip_skip` says, through its final norm. Of prompts in several
+        parts they are 77 tokens each.
 
         Raises:
-            InputFault: a prompt has more tokens than the text encoder reads: its end would be lost.
+            InputFault: a prompt has more tokens than are read: its end would be lost.
         """
-        return {STATES: self.text_encoder(clip_tokens(self.tokenizer, prompts, self.device))[0]}
+        tokens = clip_tokens(self.tokenizer, prompts, self.text_encoder)
+        if self.clip_skip == 1:
+            states = self.text_encoder(tokens.flatten(0, 1))[0]
+        else:
+            layers = self.text_encoder(tokens.flatten(0, 1), output_hidden_states=True).hidden_states
+            states = self.text_encoder.final_layer_norm(layers[-self.clip_skip])
+        return {STATES: joined(states, tokens).flatten(1, 2)}
 
     def describe(self, views: Sequence[View]) -> Conditioning:  # noqa: ARG002  part of what all families do
         """Return nothing: the U-Net is told of its prompts alone."""
@@ -120,6 +135,21 @@ def load(
     where = device_called(device)
     text_encoder, vae, unet = frozen(text_encoder, where), frozen(vae, where), frozen(unet, where, precision)
     return StableDiffusion(tokenizer, text_encoder, vae, unet, scheduler, where)
+
+
+def reading_layer(model: StableDiffusion, clip_skip: int) -> StableDiffusion:
+    """Return the base model with this layer of its text encoder read, counted from the last, as `clip_skip` counts.
+
+    NovelAI's way, which AUTOMATIC1111 and kohya's sd-scripts know by that name; diffusers counts one less.
+
+    Raises:
+        InputFault: the text encoder has fewer layers.
+    """
+    count = model.text_encoder.config.num_hidden_layers
+    if clip_skip > count:
+        message = f"clip_skip is {clip_skip}, but the base model's text encoder has {count} layers: lower it"
+        raise InputFault(message)
+    return replace(model, clip_skip=clip_skip)
 
 
 def _require_pipeline(base: Path) -> None:

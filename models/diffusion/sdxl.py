@@ -18,7 +18,7 @@ from diffusers import (
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from data_contracts.generation import Precision
-from models.diffusion.clip_text import clip_tokens
+from models.diffusion.clip_text import clip_tokens, joined
 from models.diffusion.drawing import Drawing
 from models.diffusion.families import FROM_DISK, Call, Conditioning, View, device_called, frozen, quiet
 from models.diffusion.lora_file import KeyFormat
@@ -54,18 +54,26 @@ class StableDiffusionXL(UNetModel):
         """CLIP's and OpenCLIP's text encoder, which LoRAs may change."""
         return {"text_encoder": self.text_encoder, "text_encoder_2": self.text_encoder_2}
 
+    @property
+    def word_tokenizers(self) -> dict[str, Any]:
+        """CLIP's and OpenCLIP's tokenizer."""
+        return dict(zip(self.text_encoders, self.tokenizers, strict=True))
+
     def encode_prompts(self, prompts: Sequence[str], views: Sequence[View] = ()) -> Conditioning:  # noqa: ARG002
         """Return both encoders' last but one hidden states (N, 77, dim + dim 2), and the second's pooled (N, dim 2).
 
+        Of prompts in several parts they are 77 tokens each, and pooled is the first.
+
         Raises:
-            InputFault: a prompt has more tokens than the text encoders read.
+            InputFault: a prompt has more tokens than are read.
         """
-        where = self.text_encoder.device
-        first, second = (clip_tokens(tokenizer, prompts, where) for tokenizer in self.tokenizers)
-        one = self.text_encoder(first, output_hidden_states=True)
-        two = self.text_encoder_2(second, output_hidden_states=True)
+        read = zip(self.tokenizers, self.text_encoders.values(), strict=True)
+        first, second = (clip_tokens(tokenizer, prompts, encoder) for tokenizer, encoder in read)
+        one = self.text_encoder(first.flatten(0, 1), output_hidden_states=True)
+        two = self.text_encoder_2(second.flatten(0, 1), output_hidden_states=True)
         states = torch.cat([one.hidden_states[_PENULTIMATE], two.hidden_states[_PENULTIMATE]], dim=-1)
-        return {_STATES: states.to(self.device), _POOLED: two.text_embeds.to(self.device)}
+        pooled = joined(two.text_embeds, first)[:, 0]
+        return {_STATES: joined(states, first).flatten(1, 2).to(self.device), _POOLED: pooled.to(self.device)}
 
     def set_aside_text_encoders(self) -> None:
         """Free the device's memory of the text encoders, which then read on the CPU: in half precision 1.6 GB."""

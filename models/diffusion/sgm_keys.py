@@ -85,6 +85,7 @@ SDXL_KEYS = KeyFormat(
     {"unet": (UNET_PREFIX,), "text_encoder": ("lora_te1_",), "text_encoder_2": ("lora_te2_",)},
     to_sgm,
     from_sgm,
+    embedding_keys={"text_encoder": "clip_l", "text_encoder_2": "clip_g"},
     base_version="sdxl_base_v1-0",
     architecture="stable-diffusion-xl-v1-base/lora",
 )

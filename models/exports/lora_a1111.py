@@ -1,7 +1,8 @@
 """AUTOMATIC1111's web UI and its descendants: prompts to paste, and the notes beside a LoRA that its cards show.
 
-A LoRA is called in a prompt by `<lora:file name:weight>`. Prompt, negative prompt and a line of settings, in the form
-that the web UI writes into its own pictures, fill its whole page by the arrow button below the prompt.
+A LoRA is called in a prompt by `<lora:file name:weight>`, an embedding by its file's name. Prompt, negative prompt and
+a line of settings, in the form that the web UI writes into its own pictures, fill its whole page by the arrow button
+below the prompt.
 """
 
 import json
@@ -17,14 +18,17 @@ EMPHASIS = "()[]\\"
 
 def prompts_text(release: Release) -> str:
     """Return a text of prompts: all LoRAs, all merged in one, and each alone."""
-    calls = [lora_call(each.name, each.weight) for each in release.loras]
-    blocks = {release.name: _parameters(release, release.prompt, calls)}
-    if len(release.loras) > 1:
+    calls = {each.name: lora_call(each.name, each.weight) for each in release.networks}
+    blocks = {release.name: _parameters(release, release.prompt, list(calls.values()))}
+    if release.is_merged:
         blocks[f"{release.name}, merged into one file"] = _parameters(
             release, release.prompt, [lora_call(release.merged_name, 1.0)]
         )
-        for each, call in zip(release.loras, calls, strict=True):
-            blocks[f"{each.name} alone"] = _parameters(release, each.lora.trigger, [call])
+    if len(release.loras) > 1:
+        for each in release.loras:
+            blocks[f"{each.name} alone"] = _parameters(
+                release, each.lora.trigger, [calls[each.name]] if each.file else []
+            )
     return "\n\n".join(f"# {title}\n\n{text}" for title, text in blocks.items()) + "\n"
 
 
@@ -39,7 +43,7 @@ def notes(each: ReleasedLora) -> str:
         {
             "description": f"{each.lora.type}: {each.lora.subject}",
             "sd version": VERSIONS[each.lora.family],
-            "activation text": plain_prompt(each.lora.trigger, EMPHASIS),
+            "activation text": each.embedding_name or plain_prompt(each.lora.trigger, EMPHASIS),
             "preferred weight": each.weight,
             "negative text": "",
             "notes": f"{each.lora.steps} steps, {len(each.lora.shots)} shots of {', '.join(each.films)}",
@@ -58,10 +62,11 @@ def _parameters(release: Release, prompt: str, calls: list[str]) -> str:
         "CFG scale": f"{sampling.guidance:g}",
         "Seed": sampling.seeds[0],
         "Size": f"{sampling.size}x{sampling.size}",
+        **({"Clip skip": release.clip_skip} if release.clip_skip > 1 else {}),
     }
     return "\n".join(
         [
-            " ".join([plain_prompt(prompt, EMPHASIS), *calls]),
+            " ".join([plain_prompt(release.called(prompt, str), EMPHASIS), *calls]),
             f"Negative prompt: {plain_prompt(sampling.negative_prompt, EMPHASIS)}",
             ", ".join(f"{name}: {value}" for name, value in settings.items()),
         ]

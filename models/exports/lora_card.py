@@ -21,6 +21,7 @@ SETTINGS = (
     "alpha",
     "conv_rank",
     "dora",
+    "embedding_vectors",
     "learning_rate",
     "text_encoder_learning_rate",
     "batch",

@@ -19,12 +19,15 @@ def workflow(release: Release) -> Graph:
 def _stable_diffusion(release: Release) -> Graph:
     graph, sampling = Graph(), release.sampling
     model, clip, vae = graph.add("CheckpointLoaderSimple", ckpt_name=_file_name(release.base))
-    for each in release.loras:
+    for each in release.networks:
         strengths = {"strength_model": each.weight, "strength_clip": each.weight}
         model, clip = graph.add("LoraLoader", model=model, clip=clip, lora_name=f"{each.name}.safetensors", **strengths)
+    if release.clip_skip > 1:
+        (clip,) = graph.add("CLIPSetLastLayer", clip=clip, stop_at_clip_layer=-release.clip_skip)
     if release.predicts_velocity:
         (model,) = graph.add("ModelSamplingDiscrete", model=model, sampling="v_prediction", zsnr=False)
-    (towards,) = graph.add("CLIPTextEncode", clip=clip, text=plain_prompt(release.prompt))
+    prompt = release.called(release.prompt, "embedding:{}".format)
+    (towards,) = graph.add("CLIPTextEncode", clip=clip, text=plain_prompt(prompt))
     (away,) = graph.add("CLIPTextEncode", clip=clip, text=plain_prompt(sampling.negative_prompt))
     told = {"model": model, "positive": towards, "negative": away, "cfg": sampling.guidance}
     _draw(graph, release, vae, "EmptyLatentImage", {**told, "sampler_name": "dpmpp_2m", "scheduler": "karras"})

@@ -28,8 +28,8 @@ MOST_RANK = 128
 def export_release(release: Release, folder: Path) -> Merged | None:
     """Write a release into `folder`, in place of an older one; return the merged stack, where there are several LoRAs.
 
-    With a DoRA there is no merged stack, and nothing for two programs: AUTOMATIC1111 takes its lengths for those of
-    inputs, and diffusers leaves them out.
+    Embeddings stay files of their own beside all. With a DoRA there is no merged stack, and nothing for two programs:
+    AUTOMATIC1111 takes its lengths for those of inputs, and diffusers leaves them out.
 
     Raises:
         InputFault: the LoRAs are for different base models, one is called as their stack, or the folder holds
@@ -39,7 +39,7 @@ def export_release(release: Release, folder: Path) -> Merged | None:
     with replaced(folder, {"format": "lora"}) as beside:
         for each in release.loras:
             _write_lora(each, beside)
-        merged = _write_merged(release, beside) if len(release.loras) > 1 and not release.has_dora else None
+        merged = _write_merged(release, beside) if release.is_merged else None
         for name, text in _texts(release).items():
             write_text(beside / name, text)
         write_text(beside / "README.md", model_card(release, {path.name for path in beside.iterdir()}, merged))
@@ -51,7 +51,7 @@ def _texts(release: Release) -> dict[str, str]:
     texts = {}
     if release.family in VERSIONS and not release.has_dora:
         texts["a1111_prompts.txt"] = prompts_text(release)
-        texts |= {f"{each.name}.json": notes(each) for each in release.loras}
+        texts |= {f"{each.name}.json": notes(each) for each in release.networks}
     if release.family in WORKFLOWS:
         graph = workflow(release)
         texts["comfyui_workflow.json"] = json.dumps(graph.to_page(), indent=1)
@@ -62,20 +62,22 @@ def _texts(release: Release) -> dict[str, str]:
 
 
 def _write_lora(each: ReleasedLora, folder: Path) -> None:
-    """Write a LoRA with all that is known of it in its metadata, and a preview where there is one."""
-    added = {
-        **dataset_metadata(each.name, each.learnt),
-        "ss_output_name": each.name,  # what A1111 calls a LoRA by, before its file name
-        "modelspec.usage_hint": f"{each.lora.trigger}, at weight {each.weight:g}",
-    }
-    (folder / f"{each.name}.safetensors").write_bytes(with_metadata(each.file.read_bytes(), added))
+    """Write a LoRA and its embedding with all that is known in their metadata, and a preview where there is one."""
+    known = dataset_metadata(each.name, each.learnt)
+    trigger = each.embedding_name or each.lora.trigger
+    hint = {"modelspec.usage_hint": f"{trigger}, at weight {each.weight:g}" if each.file else trigger}
+    for name, file in ((each.name, each.file), (each.embedding_name, each.embedding)):
+        if file:
+            # The name in its metadata is what A1111 calls a LoRA by, before its file name.
+            added = {**known, **hint, "ss_output_name": name}
+            (folder / f"{name}.safetensors").write_bytes(with_metadata(file.read_bytes(), added))
     if each.preview:
         shutil.copyfile(each.preview, folder / f"{each.name}.png")
 
 
 def _write_merged(release: Release, folder: Path) -> Merged:
     keys = KEY_FORMATS[release.family]
-    stack = [(load_kohya(each.file, keys), each.weight) for each in release.loras]
+    stack = [(load_kohya(each.file, keys), each.weight) for each in release.networks if each.file]
     merged = merge(stack, release.rank or MOST_RANK)
     found = merged.weights
     metadata = _merged_metadata(release, merged, keys)
@@ -86,7 +88,7 @@ def _write_merged(release: Release, folder: Path) -> Merged:
 
 def _merged_metadata(release: Release, merged: Merged, keys: KeyFormat) -> dict[str, str]:
     wide = {"conv_dim": str(merged.conv_rank), "conv_alpha": str(merged.conv_rank)}
-    described = [each.metadata for each in release.loras]
+    described = [each.metadata for each in release.networks]
     return {
         **{key: described[0][key] for key in _OF_THE_BASE if _agree(described, key)},
         "ss_output_name": release.merged_name,
@@ -100,10 +102,10 @@ def _merged_metadata(release: Release, merged: Merged, keys: KeyFormat) -> dict[
         "modelspec.architecture": keys.architecture,
         "modelspec.implementation": "diffusers",
         "modelspec.title": release.merged_name,
-        "modelspec.trigger_phrase": ", ".join(each.lora.trigger for each in release.loras),
-        "modelspec.usage_hint": f"{release.prompt}, at weight 1",
-        "modelspec.merged_from": ", ".join(each.name for each in release.loras),
-        "reel2lora.merged": json.dumps({each.name: each.weight for each in release.loras}),
+        "modelspec.trigger_phrase": ", ".join(each.lora.trigger for each in release.networks),
+        "modelspec.usage_hint": f"{release.called(release.prompt, str)}, at weight 1",
+        "modelspec.merged_from": ", ".join(each.name for each in release.networks),
+        "reel2lora.merged": json.dumps({each.name: each.weight for each in release.networks}),
         "reel2lora.kept": f"{merged.kept:.6f}",
     }
 
@@ -115,6 +117,13 @@ def _agree(described: Sequence[Mapping[str, str]], key: str) -> bool:
 def _check(release: Release) -> None:
     if release.merged_name in {each.name for each in release.loras}:
         message = f"a LoRA is called {release.merged_name!r}, as the merged stack would be: rename it"
+        raise InputFault(message)
+    names = {each.name for each in release.loras}
+    if taken := [each for each in release.embeddings if each.embedding_name in names]:
+        message = f"a LoRA is called {taken[0].embedding_name!r}, as the embedding of {taken[0].name!r}: rename it"
+        raise InputFault(message)
+    if len(skips := {each.lora.clip_skip for each in release.loras}) > 1:
+        message = f"these LoRAs were trained with train.clip_skip {sorted(skips)}: train them alike to stack them"
         raise InputFault(message)
     bases = sorted({(each.lora.family, each.base) for each in release.loras})
     if len(bases) > 1:

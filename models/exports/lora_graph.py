@@ -28,6 +28,7 @@ KINDS: Mapping[str, Kind] = {
         {"model": "MODEL", "clip": "CLIP"}, ("lora_name", "strength_model", "strength_clip"), ("MODEL", "CLIP")
     ),
     "LoraLoaderModelOnly": Kind(_MODEL_ONLY, ("lora_name", "strength_model"), ("MODEL",)),
+    "CLIPSetLastLayer": Kind({"clip": "CLIP"}, ("stop_at_clip_layer",), ("CLIP",)),
     "ModelSamplingDiscrete": Kind(_MODEL_ONLY, ("sampling", "zsnr"), ("MODEL",)),
     "ModelSamplingAuraFlow": Kind(_MODEL_ONLY, ("shift",), ("MODEL",)),
     "CLIPTextEncode": Kind({"clip": "CLIP"}, ("text",), ("CONDITIONING",)),

@@ -2,16 +2,18 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from data_contracts.adapter_settings import EMBEDDING_SUFFIX
 from data_contracts.records import BaseFamily, Example
 from data_contracts.results import LoraFile
 from data_contracts.stack_stages import ComposeLorasConfig
 from models.diffusion.lite_base import FOLDER as LITE_BASE
+from models.diffusion.textual_inversion import as_clip_reads, whole_words
 from models.exports.lora_header import read_metadata
 
 LITE_NAME = "reel2lora-lite"
@@ -22,25 +24,33 @@ LITE_NAME = "reel2lora-lite"
 class ReleasedLora:
     """One LoRA of a release.
 
-    file: where its weights lie. weight: how strongly it is best used. examples: what it learnt from, and what was held
-    out, where that is still known. preview: a PNG of what it draws.
+    file: where its weights lie; None where an embedding alone was learnt. weight: how strongly it is best used.
+    examples: what it learnt from, and what was held out, where that is still known. preview: a PNG of what it draws.
+    embedding: where the vectors lie that were learnt for its trigger; None where there are none.
     """
 
     lora: LoraFile
-    file: Path
+    file: Path | None
     weight: float
     examples: Sequence[Example] = ()
     preview: Path | None = None
+    embedding: Path | None = None
 
     @property
     def name(self) -> str:
         """What its file is called, without ending."""
         return self.lora.name
 
+    @property
+    def embedding_name(self) -> str:
+        """What its embedding's file is called, without ending, and its embedding in prompts; empty without one."""
+        return f"{self.name}{EMBEDDING_SUFFIX}" if self.embedding else ""
+
     @cached_property
     def metadata(self) -> dict[str, str]:
         """What its file says of itself."""
-        return read_metadata(self.file.read_bytes())
+        file = self.file or self.embedding
+        return read_metadata(file.read_bytes()) if file else {}
 
     @property
     def base(self) -> str:
@@ -86,6 +96,36 @@ class Release:
     rank: int | None = None
 
     @property
+    def networks(self) -> tuple[ReleasedLora, ...]:
+        """Those that are more than an embedding."""
+        return tuple(each for each in self.loras if each.file)
+
+    @property
+    def embeddings(self) -> tuple[ReleasedLora, ...]:
+        """Those that have an embedding."""
+        return tuple(each for each in self.loras if each.embedding)
+
+    @property
+    def is_merged(self) -> bool:
+        """Whether there is a stack that can be one file."""
+        return len(self.networks) > 1 and not self.has_dora
+
+    def called(self, prompt: str, call: Callable[[str], str]) -> str:
+        """Return a prompt in which `call` of an embedding's name stands for each trigger that has an embedding.
+
+        What follows such a call other than a comma is set apart: programs would take it for a part of the name.
+        """
+        names = {as_clip_reads(each.lora.trigger): each.embedding_name for each in self.embeddings}
+        if not names:
+            return prompt
+
+        def put(found: re.Match[str]) -> str:
+            glued = prompt[found.end() : found.end() + 1].strip(" ,")
+            return call(names[as_clip_reads(found[0])]) + (" " if glued else "")
+
+        return whole_words(names).sub(put, prompt)
+
+    @property
     def family(self) -> BaseFamily:
         """The family of base models that they are for."""
         return self.loras[0].lora.family
@@ -99,6 +139,11 @@ class Release:
     def predicts_velocity(self) -> bool:
         """Whether the base model is a U-Net that says the velocity, which its file alone does not tell programs."""
         return self.loras[0].metadata.get("modelspec.prediction_type") == "v"
+
+    @property
+    def clip_skip(self) -> int:
+        """The text encoder's layer that they read, counted from the last."""
+        return self.loras[0].lora.clip_skip
 
     @property
     def has_dora(self) -> bool:

@@ -1,8 +1,8 @@
 """Trainers: programs that take a `TrainRequest` file and leave a LoRA, run as child processes.
 
-A trainer is a function of a request's file. It writes `lora.safetensors` and `loss.jsonl` into the request's output
-folder and tells of events; `models.child` says how it is stopped, and goes on. By hand:
-`python -m models.trainers.native REQUEST.json`.
+A trainer is a function of a request's file. It writes `lora.safetensors`, `lora_emb.safetensors` where words are
+learnt, and `loss.jsonl` into the request's output folder and tells of events; `models.child` says how it is stopped,
+and goes on. By hand: `python -m models.trainers.native REQUEST.json`.
 
 | name     | what trains                            | goes on from                          | families             |
 |----------|----------------------------------------|---------------------------------------|----------------------|

@@ -1,7 +1,8 @@
 """How well a LoRA denoises pictures, at the same noise every time: those held out, and some that it learnt from.
 
-Both losses begin at the base model's, at step 0. Where the held-out pictures' stops falling and the learnt ones' goes
-on, what is learnt from there on is the pictures, not their subject.
+Both losses begin at the base model's, at step 0; with an embedding, at what the base model makes of its initial words.
+Where the held-out pictures' stops falling and the learnt ones' goes on, what is learnt from there on is the pictures,
+not their subject.
 """
 
 from statistics import fmean

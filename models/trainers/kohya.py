@@ -21,7 +21,7 @@ from models.trainers import kohya_output as output
 from models.trainers import kohya_states as states
 from models.trainers.board import Board
 from models.trainers.checkpoint import LossLog, request_digest, require_same
-from models.trainers.kohya_base import prepare_base, prepare_tokenizer, require_read_whole
+from models.trainers.kohya_base import longest_text, prepare_base, prepare_tokenizer
 from models.trainers.kohya_dataset import write_dataset
 from models.trainers.kohya_home import COMMIT, NEEDS
 from models.trainers.kohya_losses import LossReader
@@ -74,10 +74,10 @@ class Run:
         places.dataset.mkdir()
         base = prepare_base(request.base, places.root / "base")
         prepare_tokenizer(request.base, places.tokenizers)
-        require_read_whole(request.base / "tokenizer", [example.caption for example in request.examples])
+        longest = longest_text(request.base / "tokenizer", [example.caption for example in request.examples])
         write_dataset(request, places.dataset)
         config.write_prompts(request, places)
-        options = config.configuration(request, base, places)
+        options = config.configuration(request, base, places) | config.token_length(longest)
         if self.state:
             options |= config.resumption(request.settings, self.state.path, self.state.step)
         path = places.root / "config.toml"

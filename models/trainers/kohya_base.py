@@ -75,13 +75,13 @@ def prepare_tokenizer(base: Path, cache: Path) -> None:
     (theirs / "merges.txt").write_text("\n".join(["#version: 0.2", *merges]) + "\n", encoding="utf-8")
 
 
-def require_read_whole(tokenizer: Path, texts: Sequence[str]) -> None:
-    """Check that sd-scripts read all of each text: they cut what is longer without a word.
+def longest_text(tokenizer: Path, texts: Sequence[str]) -> int:
+    """Return how many tokens the longest text has, ends included.
 
     Raises:
-        InputFault: a text has more tokens than the text encoder reads.
+        InputFault: a text has more tokens than sd-scripts read, who cut what is longer without a word.
     """
-    whole_tokens(CLIPTokenizer.from_pretrained(tokenizer, local_files_only=True), texts)
+    return max(map(len, whole_tokens(CLIPTokenizer.from_pretrained(tokenizer, local_files_only=True), texts)))
 
 
 def _link(source: str, target: str) -> None:

@@ -12,6 +12,7 @@ from models.seeds import derived_seed
 from models.trainers.kohya_base import require_folder
 
 OUTPUT_NAME = "lora"
+_PART, _ENDS = 75, 2
 NOISE = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
 
@@ -95,6 +96,8 @@ def configuration(request: TrainRequest, base: Path, places: Places) -> dict[str
     options |= {key: True for key, on in switches.items() if on}
     numbers = {"min_snr_gamma": settings.min_snr_gamma, "noise_offset": settings.noise_offset}
     options |= {key: value for key, value in numbers.items() if value}
+    if settings.clip_skip > 1:
+        options["clip_skip"] = settings.clip_skip
     if settings.conv_rank:
         options["network_args"] = [f"conv_dim={settings.conv_rank}", f"conv_alpha={settings.conv_alpha}"]
     return options
@@ -106,6 +109,12 @@ def resumption(settings: TrainSettings, state: Path, step: int) -> dict[str, Any
     sd-scripts multiply the initial step by the accumulated batches and take the product for optimizer steps.
     """
     return {"resume": str(state), "initial_step": step // settings.accumulate, "skip_until_initial_step": True}
+
+
+def token_length(longest: int) -> dict[str, Any]:
+    """Return the option by which sd-scripts read texts of up to `longest` tokens, ends included; 77 need none."""
+    parts = -(-(longest - _ENDS) // _PART)
+    return {"max_token_length": parts * _PART} if parts > 1 else {}
 
 
 def checkpoint_steps(settings: TrainSettings) -> int:
@@ -146,6 +155,12 @@ def refuse_unknown(settings: TrainSettings) -> None:
             "ema to 0"
         )
         raise InputFault(message)
+    if settings.embedding_vectors:
+        message = (
+            f"embedding_vectors is {settings.embedding_vectors}, but kohya's sd-scripts train embeddings apart from "
+            "LoRAs: train with `trainer: native`, or set embedding_vectors to 0"
+        )
+        raise InputFault(message)
     if settings.precision == "nf4":
         message = (
             "precision is nf4, but kohya's sd-scripts hold no Stable Diffusion in 4 bits: train with "
@@ -166,6 +181,7 @@ def differences(settings: TrainSettings) -> list[str]:
         "latents are drawn from the encoder's distribution; native takes its mean",
         "pictures are shuffled over the whole run; native shuffles each pass over them",
         "a resumed run ends close to an uninterrupted one, not in the same bytes",
+        "where a text has more than 77 tokens, all are read in as many parts, without the ends between these",
     ]
     if settings.masked_loss:
         found.append("a small mask counts less than a large one; native divides by the mask's area")

@@ -25,6 +25,13 @@ def lora_metadata(request: TrainRequest, prediction_type: str, keys: KeyFormat =
     }
 
 
+def embedding_metadata(request: TrainRequest, prediction_type: str, keys: KeyFormat) -> dict[str, str]:
+    """Return the same of the vectors that were learnt for a trigger: `reel2lora.trigger` is what they are read for."""
+    said = lora_metadata(request, prediction_type, keys)
+    kept = {key: value for key, value in said.items() if not key.startswith("ss_network_")}
+    return {**kept, "modelspec.architecture": keys.architecture.replace("/lora", "/textual-inversion")}
+
+
 def _kohya(request: TrainRequest, keys: KeyFormat) -> dict[str, str]:
     settings = request.settings
     values: dict[str, object] = {
@@ -55,6 +62,7 @@ def _kohya(request: TrainRequest, keys: KeyFormat) -> dict[str, str]:
         "ss_caption_dropout_rate": settings.caption_dropout,
         "ss_max_grad_norm": settings.max_gradient_norm,
         "ss_seed": settings.seed,
+        "ss_clip_skip": settings.clip_skip if settings.clip_skip > 1 else None,
     }
     return {key: str(value) for key, value in values.items()}
 

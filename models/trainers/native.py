@@ -9,18 +9,20 @@ import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
+from data_contracts.adapter_settings import embedding_beside
 from data_contracts.training import TrainRequest
 from models.child import Stopped, emit, prepare_torch, run_child, stop_requested
 from models.diffusion import load_base
 from models.diffusion.families import DENOISER
 from models.diffusion.lora_file import LoraWeights, from_peft, save_kohya
+from models.diffusion.textual_inversion import save_embedding
 from models.seeds import derived_seed
 from models.trainers.average import Average
 from models.trainers.board import Board
 from models.trainers.checkpoint import LossLog, State, load_checkpoint, request_digest, save_checkpoint
 from models.trainers.course import Course
 from models.trainers.examples import prepare
-from models.trainers.lora_metadata import lora_metadata
+from models.trainers.lora_metadata import embedding_metadata, lora_metadata
 from models.trainers.pictures import draw, write_png
 from models.trainers.step import Adapter, Trainer
 
@@ -55,9 +57,11 @@ class Run:
         self.request, self.settings = request, request.settings
         self.digest = request_digest(request)
         saved = load_checkpoint(request.output / "checkpoints", self.digest)
-        model = load_base(request.base, request.settings.precision)
+        model = load_base(request.base, request.settings.precision, clip_skip=request.settings.clip_skip)
         prepared = prepare(model, request.examples, request.settings)
-        self.adapter = Adapter(model, request.settings)
+        self.adapter = Adapter(model, request.settings, request.trigger)
+        if self.adapter.words is not None:
+            self.adapter.words.require_called([example.caption for example in request.examples])
         self.trainer = Trainer(self.adapter, prepared, request.settings)
         if saved is not None:
             self.adapter.load(saved.weights)
@@ -73,7 +77,7 @@ class Run:
         if self.board is not None:
             self.log.tell(self.board.step)
             self.course.tell(self.board.validation)
-        if not self.adapter.trains_text_encoder:
+        if not self.adapter.trains_reading:
             model.set_aside_text_encoders()
 
     def kept_weights(self) -> AbstractContextManager[None]:
@@ -166,12 +170,17 @@ class Run:
                 self.board.sample(path)
 
     def _write(self, path: Path, step: int) -> None:
-        """Write the adapter, whose weights are those of `step`, as a LoRA file."""
-        modules = {key: from_peft(state, self.adapter.size) for key, state in self.adapter.peft_states().items()}
-        keys = self.adapter.model.keys
-        metadata = lora_metadata(self.request, self.trainer.objective.prediction_type, keys) | {"ss_steps": str(step)}
-        text_encoders = modules.get("text_encoder", {}), modules.get("text_encoder_2", {})
-        save_kohya(path, LoraWeights(modules[DENOISER], text_encoders[0], metadata, text_encoders[1]), keys)
+        """Write the adapter, whose weights are those of `step`, as a LoRA file, and what its trigger is read as."""
+        adapter, keys = self.adapter, self.adapter.model.keys
+        modules = {key: from_peft(state, adapter.size) for key, state in adapter.peft_states().items()}
+        about = self.request, self.trainer.objective.prediction_type, keys
+        steps = {"ss_steps": str(step)}
+        if modules:
+            text_encoders = modules.get("text_encoder", {}), modules.get("text_encoder_2", {})
+            metadata = lora_metadata(*about) | steps
+            save_kohya(path, LoraWeights(modules[DENOISER], text_encoders[0], metadata, text_encoders[1]), keys)
+        if adapter.words is not None:
+            save_embedding(embedding_beside(path), adapter.words.vectors, embedding_metadata(*about) | steps, keys)
 
 
 if __name__ == "__main__":

@@ -1,13 +1,13 @@
 """One optimizer step: a batch disturbed, denoised, scored, and the adapter moved."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from data_contracts.faults import InputFault
 from data_contracts.training import TrainSettings
-from models.diffusion.families import DENOISER, Conditioning, DiffusionModel, stack_conditioning
+from models.diffusion.families import DENOISER, Conditioning, DiffusionModel, networks_of, stack_conditioning
 from models.diffusion.key_formats import no_dora
 from models.diffusion.lora_file import PEFT_MAGNITUDE, AdapterSize
 from models.diffusion.lora_stack import adapter_parameters, adapter_state, adapters_off, add_fresh_adapter
@@ -16,14 +16,15 @@ from models.diffusion.unet_layers import TEXT_ENCODER_LAYERS
 from models.seeds import derived_seed
 from models.trainers.examples import Draw, Prepared, draw
 from models.trainers.optimizers import OPTIMIZERS
+from models.trainers.trained_words import TrainedWords
 
 NAME = "trained"
 
 
 class Adapter:
-    """The LoRA being trained, inside the networks of `model`."""
+    """The LoRA being trained, inside the networks of `model`, and what is learnt for the words of its trigger."""
 
-    def __init__(self, model: DiffusionModel, settings: TrainSettings) -> None:
+    def __init__(self, model: DiffusionModel, settings: TrainSettings, trigger: str = "") -> None:
         """Add the adapter to the networks.
 
         Raises:
@@ -33,9 +34,8 @@ class Adapter:
         _require_writable(model, settings)
         wide = settings.conv_rank, settings.conv_alpha
         self.size = AdapterSize(settings.rank, settings.alpha, *wide, dora=settings.dora)
-        self.trains_text_encoder = settings.text_encoder_learning_rate > 0
-        self.networks: dict[str, Any] = {DENOISER: model.denoiser}
-        if self.trains_text_encoder:
+        self.networks: dict[str, Any] = {DENOISER: model.denoiser} if settings.rank else {}
+        if settings.rank and settings.text_encoder_learning_rate:
             self.networks |= _trainable_encoders(model, settings)
         text_size = AdapterSize(settings.rank, settings.alpha, dora=settings.dora)
         with torch.random.fork_rng():
@@ -45,8 +45,14 @@ class Adapter:
                     add_fresh_adapter(network, model.layers(self.size), NAME, self.size)
                 else:
                     add_fresh_adapter(network, TEXT_ENCODER_LAYERS, NAME, text_size)
+        self.words = TrainedWords(model, trigger, settings) if settings.embedding_vectors else None
         if settings.gradient_checkpointing:
             model.denoiser.enable_gradient_checkpointing()
+
+    @property
+    def trains_reading(self) -> bool:
+        """Whether prompts are read otherwise after each step: text encoders are trained, or words for them."""
+        return self.words is not None or any(key != DENOISER for key in self.networks)
 
     def parameters(self, *, denoiser: bool, magnitudes: bool | None = None) -> list[torch.nn.Parameter]:
         """Return the adapter's parameters in the denoiser, or those in the text encoders.
@@ -61,16 +67,23 @@ class Adapter:
         ]
 
     def groups(self, settings: TrainSettings) -> list[dict[str, Any]]:
-        """Return what an optimizer moves, at which peak rate; magnitudes do not decay, as the base's weights do not."""
+        """Return what an optimizer moves, at which peak rate.
+
+        Magnitudes and vectors of words do not decay, as the base's weights do not.
+        """
         rates = {True: settings.learning_rate, False: settings.text_encoder_learning_rate}
         groups: list[dict[str, Any]] = [
             {"params": self.parameters(denoiser=denoiser, magnitudes=False), "peak": rate}
             for denoiser, rate in rates.items()
         ]
-        return groups + [
+        groups += [
             {"params": self.parameters(denoiser=denoiser, magnitudes=True), "peak": rate, "weight_decay": 0.0}
             for denoiser, rate in rates.items()
         ]
+        if self.words is not None:
+            words = list(self.words.vectors.values())
+            groups.append({"params": words, "peak": settings.embedding_learning_rate, "weight_decay": 0.0})
+        return groups
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return the adapter's values by network and parameter name."""
@@ -78,7 +91,7 @@ class Adapter:
             f"{key}/{name}": value.data
             for key, network in self.networks.items()
             for name, value in adapter_parameters(network, NAME).items()
-        }
+        } | dict(self.words.tensors() if self.words else {})
 
     def load(self, tensors: Mapping[str, torch.Tensor]) -> None:
         """Set the adapter to what `tensors` returned earlier."""
@@ -106,7 +119,7 @@ class Trainer:
             weight_decay=settings.weight_decay,
         )
         self._captions: dict[tuple[str, int], Conditioning] = {}
-        if self.keeps_prior or not adapter.trains_text_encoder:
+        if self.keeps_prior or not adapter.trains_reading:
             self._captions = self._encode_captions()
 
     @property
@@ -116,7 +129,7 @@ class Trainer:
 
     @property
     def learning_rate(self) -> float:
-        """The denoiser's rate in the last step."""
+        """The denoiser's rate in the last step; without a LoRA, that of the trigger's vectors."""
         return float(self.optimizer.param_groups[0]["lr"])
 
     def step(self, number: int) -> float:
@@ -139,6 +152,8 @@ class Trainer:
         if settings.max_gradient_norm:
             torch.nn.utils.clip_grad_norm_(self.parameters, settings.max_gradient_norm)
         self.optimizer.step()
+        if self.adapter.words is not None:
+            self.adapter.words.keep_lengths()
         self.optimizer.zero_grad(set_to_none=True)
         return total
 
@@ -172,24 +187,25 @@ class Trainer:
     def _prior(self, noisy: torch.Tensor, timesteps: torch.Tensor, batch: Draw) -> Prior:
         """Return what the base model says without the adapter."""
         told = self._base_told(batch)
-        with torch.no_grad(), adapters_off(*self.adapter.networks.values()):
+        with torch.no_grad(), adapters_off(*networks_of(self.adapter.model).values()):
             prediction = self.adapter.model.predict(noisy, timesteps, {**told, **self._seen(batch)})
         return Prior(prediction, self.settings.masked_prior)
 
     def _told(self, batch: Draw) -> Conditioning:
-        if self.adapter.trains_text_encoder:
+        if self.adapter.trains_reading:
             return self.adapter.model.encode_prompts(batch.captions)
         return self._base_told(batch)
 
     def _base_told(self, batch: Draw) -> Conditioning:
-        pairs = zip(batch.captions, batch.indices, strict=True)
-        return self._on_device([self._captions[self._reading(*pair)] for pair in pairs])
+        told = [self._captions[self._reading(*pair)] for pair in zip(batch.captions, batch.indices, strict=True)]
+        empty = self._captions[self._reading("", batch.indices[0])]
+        return self._on_device(self.adapter.model.stacked(told, empty))
 
     def _seen(self, batch: Draw) -> Conditioning:
-        return self._on_device([self.prepared.described[index] for index in batch.indices])
+        return self._on_device(stack_conditioning([self.prepared.described[index] for index in batch.indices]))
 
-    def _on_device(self, told: Sequence[Conditioning]) -> Conditioning:
-        return {name: tensor.to(self.adapter.model.device) for name, tensor in stack_conditioning(told).items()}
+    def _on_device(self, told: Conditioning) -> Conditioning:
+        return {name: tensor.to(self.adapter.model.device) for name, tensor in told.items()}
 
     def _reading(self, caption: str, index: int) -> tuple[str, int]:
         """Return what a caption's reading depends on: itself, and where the family edits, the example it is of."""
@@ -200,7 +216,7 @@ class Trainer:
         examples = list(enumerate(self.prepared.examples))
         readings = {self._reading(caption, index) for index, each in examples for caption in ("", each.caption)}
         encoded: dict[tuple[str, int], Conditioning] = {}
-        with torch.no_grad(), adapters_off(*self.adapter.networks.values()):
+        with torch.no_grad(), adapters_off(*networks_of(self.adapter.model).values()):
             for caption, index in sorted(readings):
                 told = self.adapter.model.encode_prompts([caption], [self.prepared.views[index]])
                 encoded[caption, index] = {name: tensor.cpu() for name, tensor in told.items()}

@@ -220,3 +220,8 @@ def test_a_search_that_could_compare_nothing_is_refused(tmp_path):
     kohya = TrainLoraConfig.model_validate({**LORA, "trainer": "kohya", "settings": PRESET_SETTINGS})
     with pytest.raises(InputFault, match="'kohya' measures no held-out loss"):
         Search(tmp_path, tmp_path, asked.examples, asked.base, kohya).require_measurable()
+    words = {**LORA, "settings": {**PRESET_SETTINGS, "rank": 0, "embedding_vectors": 2}}
+    with pytest.raises(InputFault, match="rank: 0 trains no LoRA"):
+        Search(
+            tmp_path, tmp_path, asked.examples, asked.base, TrainLoraConfig.model_validate(words)
+        ).require_measurable()

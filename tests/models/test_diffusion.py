@@ -76,8 +76,8 @@ def test_the_older_files_of_published_models_are_read(base: Path, model, tmp_pat
 
 
 def test_a_prompt_too_long_is_refused_not_cut(model):
-    with pytest.raises(InputFault, match="has 82 tokens, ends included; 77 are read"):
-        model.encode_prompts(["cat " * 80])["states"]
+    with pytest.raises(InputFault, match="has 232 tokens, ends included; 227 are read"):
+        model.encode_prompts(["cat " * 230])["states"]
 
 
 def test_a_folder_that_is_no_pipeline_is_refused(tmp_path: Path):

@@ -100,6 +100,7 @@ OTHER = {
     "precision": "bfloat16",
     "gradient_checkpointing": True,
     "seed": 5,
+    "clip_skip": 2,
     "checkpoint_every": 20,
     "sample_every": 0,
     "sample_prompts": ["{trigger}, asleep"],
@@ -111,7 +112,7 @@ OTHER = {
 FLOW_MATCHING = {"timestep_sampling", "timestep_shift"}  # nothing to Stable Diffusion 1.x
 VALIDATION = {"validate_every", "validate_pictures", "choose", "patience"}  # with kohya refused where they would decide
 VALIDATION |= {"validate_drawn", "drawn_embedder", "drawn_text_scorer"}
-REFUSED = {"dora", "ema"}
+REFUSED = {"dora", "ema", "embedding_vectors", "embedding_init", "embedding_learning_rate"}
 BESIDE = {"tensorboard"}  # made of our own logs
 
 
@@ -137,6 +138,7 @@ def test_every_setting_changes_what_sd_scripts_are_told(base, examples, tmp_path
         ({"patience": 2}, "choose is 'last' and patience 2"),
         ({"dora": True}, "dora is on"),
         ({"ema": 0.9}, "ema is 0.9"),
+        ({"embedding_vectors": 2}, "embedding_vectors is 2"),
     ],
 )
 def test_what_sd_scripts_have_no_equal_of_is_refused(changes, words, base):
@@ -228,10 +230,16 @@ def test_the_base_is_written_in_the_names_and_files_of_transformers_4(base, tmp_
     assert rebuilt.tokenize("luca by the harbour") == reader.tokenize("luca by the harbour")
 
 
-def test_captions_that_would_be_cut_are_refused(base):
-    kohya_base.require_read_whole(base / "tokenizer", ["sea " * 75])
-    with pytest.raises(InputFault, match="78 tokens, ends included; 77 are read"):
-        kohya_base.require_read_whole(base / "tokenizer", ["sea " * 76])
+def test_captions_are_read_in_as_many_parts_as_the_longest_needs_and_never_cut(base):
+    assert kohya_base.longest_text(base / "tokenizer", ["sea", "sea " * 225, "sea " * 76]) == 227
+    assert [config.token_length(count) for count in (3, 77, 78, 152, 153, 227)] == [
+        {},
+        {},
+        *[{"max_token_length": 150}] * 2,
+        *[{"max_token_length": 225}] * 2,
+    ]
+    with pytest.raises(InputFault, match="228 tokens, ends included; 227 are read"):
+        kohya_base.longest_text(base / "tokenizer", ["sea " * 226])
 
 
 def test_without_sd_scripts_the_remedy_is_named(base, examples, tmp_path, monkeypatch):
