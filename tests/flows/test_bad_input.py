@@ -60,6 +60,11 @@ def test_an_unknown_key_and_a_negative_number_in_one_message(project):
     assert "segment_layers.colour" in message
 
 
+def test_a_rule_of_two_keys_is_said_without_the_checkers_own_words(project):
+    message = refused({**project, "loras.luca.train.steps": "8", "loras.luca.train.warmup_steps": "9"})
+    assert "luca.yaml: loras.luca.train: warmup_steps is 9, but there are only 8 steps" in message
+
+
 def test_a_film_without_people(project):
     empty = "[{path: samples/harbour/harbour.mp4, from_frame: 0, to_frame: 90}]"
     message = refused({**project, "films": empty})
