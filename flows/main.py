@@ -36,7 +36,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line; exit code 2 for wrong use, 1 for failure."""
-    handler = RichHandler(console=Console(stderr=True), show_path=False)
+    handler = RichHandler(console=Console(stderr=True), show_path=False, log_time_format="%H:%M:%S")
     # Prefect keeps its own log; what fails is said once, below.
     handler.addFilter(lambda record: record.name == "reel2lora" or not record.name.startswith(("prefect", "httpx")))
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
@@ -85,6 +85,7 @@ def check(config: Path, lora: str, values: dict[str, str]) -> None:
     from flows.checks.preflight import preflight  # noqa: PLC0415
 
     project = load_project(config, values)
+    logging.getLogger("reel2lora").info("checking %s, its films and networks", config.name)
     for warning in preflight(project, [lora] if lora else list(project.loras)):
         logging.getLogger("reel2lora").warning("%s", warning)
 

@@ -15,6 +15,7 @@ from typing import Any
 from data_contracts.config import Config
 from data_contracts.faults import StageFault
 from models.child import PARENT_VARIABLE
+from tasks.progress import report_progress
 
 Event = dict[str, Any]
 PATIENCE_S = 30.0  # from SIGTERM, which saves a checkpoint, to SIGKILL
@@ -59,6 +60,7 @@ def run_job(
     deadline.start()
     started, last = time.monotonic(), Event()
     try:
+        report_progress(0.0, "loading")
         for line in child.stdout or ():
             last = json.loads(line)
             on_event(last)

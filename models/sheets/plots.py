@@ -21,6 +21,11 @@ def plots(size: Size, columns: int = 1) -> tuple[Figure, list[Axes]]:
     return figure, row
 
 
+def legend(axes: Axes, size: float = 10, place: str = "best") -> None:
+    """Name the lines on a ground that keeps lines and marks behind from crossing the words."""
+    axes.legend(loc=place, fontsize=size, framealpha=0.9, edgecolor="none")
+
+
 def drawn(figure: Figure) -> Picture:
     """Return the figure as an RGB picture."""
     canvas = FigureCanvasAgg(figure)
