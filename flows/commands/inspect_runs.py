@@ -65,8 +65,9 @@ def print_status(workspace: Path) -> None:
     for folder in results_in(workspace):
         if Manifest.load(folder) is None:
             shards = len([p for p in (folder / "parts").glob("*.parquet") if "rejected" not in p.name])
-            what = "being computed" if being_computed(folder) else "unfinished"
-            console.print(f"{what}: {folder.parent.name}, {shards} shards done; a run goes on from there")
+            done = f"{folder.parent.name}, {shards} shards done"
+            running = being_computed(folder)
+            console.print(f"being computed: {done}" if running else f"unfinished: {done}; a run goes on from there")
     if run.error:
         console.print(f"[red]ended with:[/red] {run.error}")
     if (workspace / "report.html").is_file():
@@ -81,6 +82,8 @@ def being_computed(folder: Path) -> bool:
             return False
     except Timeout:
         return True
+    except OSError:  # a workspace that may be read only
+        return False
 
 
 def print_stage(workspace: Path, stage: str) -> None:

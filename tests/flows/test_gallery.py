@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from filelock import FileLock
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -101,6 +102,16 @@ def test_paths_that_are_printed_can_be_typed_and_settings_be_read(place, capsys,
     folder = place.relative_to(place.parent.parent)
     assert f"  contact sheet: {folder / use.key / 'sheet.jpg'}" in lines
     assert f"report: {folder / 'report.html'}" in lines
+
+
+def test_status_tells_what_is_being_computed_from_what_was_interrupted(place, capsys):
+    for stage in ("train_lora", "evaluate_lora"):
+        (place / stage / "0" / "files").mkdir(parents=True)
+    with FileLock(place / "train_lora" / "0" / ".lock"):
+        print_status(place)
+    lines = capsys.readouterr().out.splitlines()
+    assert "being computed: train_lora, 0 shards done" in lines
+    assert "unfinished: evaluate_lora, 0 shards done; a run goes on from there" in lines
 
 
 def test_a_card_outlives_the_results_that_it_is_of(place):
