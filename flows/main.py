@@ -33,6 +33,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
+INTERRUPTED = 130
+
 
 def main() -> None:
     """Run the command line; exit code 2 for wrong use, 1 for failure."""
@@ -45,9 +47,10 @@ def main() -> None:
     except (InputFault, StageFault) as fault:
         print(f"reel2lora: {fault}", file=sys.stderr)
         sys.exit(fault.exit_code)
-    except KeyboardInterrupt:
-        print("reel2lora: stopped. Finished parts are kept; the same command goes on from them.", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # by which typer tells of Ctrl-C
+            print("reel2lora: stopped. Finished parts are kept; the same command goes on from them.", file=sys.stderr)
+        raise
 
 
 @app.command()

@@ -61,7 +61,12 @@ def markdown(card: RunCard, path: Path, gallery: Path) -> str:
     """Return a run's card as Markdown; pages are named, not linked: a browser opens no files from a server's page."""
     lines = [f"## {card.title}", *([f"**{card.state}:** {card.error}", ""] if card.error else [])]
     lines += [f"* {line[:1].upper()}{line[1:]}" for line in card.words]
-    lines += ["", "| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in card.figures.items())]
+    lines += [
+        "",
+        f"| run | {card.run} |",
+        "|---|---|",
+        *(f"| {name} | {value} |" for name, value in card.figures.items()),
+    ]
     lines += [f"| report | `{path}` |", f"| all runs | `{gallery}` |", ""]
     if card.shows and (picture := path.with_name(PICTURE)).is_file():
         lines.append(f"![{card.shows}](data:image/jpeg;base64,{small_jpeg(picture)})")

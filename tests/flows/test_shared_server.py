@@ -92,3 +92,13 @@ def test_a_server_that_was_started_elsewhere_is_left_running(tmp_path, port):
     finally:
         os.killpg(child.pid, signal.SIGKILL)
         child.wait()
+
+
+def test_a_server_that_hangs_is_ended_before_another_is_started(tmp_path, port):
+    hanging = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    started_at = psutil.Process(hanging.pid).create_time()
+    (tmp_path / RECORD).write_text(json.dumps({"pid": hanging.pid, "started": started_at}))
+    with shared(tmp_path, partial(is_up, port), partial(start, port, [])):
+        assert hanging.wait(5) == -signal.SIGTERM
+        assert is_up(port)
+    assert not is_up(port)
