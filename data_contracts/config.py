@@ -6,7 +6,11 @@ from pydantic import BaseModel, ConfigDict, Field
 class Config(BaseModel):
     """A frozen set of named values; an unknown key is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        validate_default=True,  # a float's default of 1 is 1.0, as it is when it is read back: digests tell them apart
+    )
 
 
 class StageConfig(Config):

@@ -148,7 +148,7 @@ def describe(error: ValidationError, own: Tree, file: str, profile: str) -> str:
         key, value = ".".join(keys) or "the file", fault.get("input")
         shown = "" if fault["type"] == "missing" or isinstance(value, dict) else f" = {value!r}"
         rule = {"extra_forbidden": "unknown key; remove it or mend its spelling", "missing": "is required; add it"}
-        lines.append(f"{where}: {key}{shown}: {rule.get(fault['type'], fault['msg'])}")
+        lines.append(f"{where}: {key}{shown}: {rule.get(fault['type'], fault['msg'].removeprefix('Value error, '))}")
     return "\n".join(lines)
 
 

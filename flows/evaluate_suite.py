@@ -64,9 +64,10 @@ def evaluate_in_suite(
     trained = newest_trained(project, lora)
     plan = project.loras[lora]
     drawing, measuring = draw_config(plan, thoroughness), measures_here(plan, subject)
+    strengths = ", ".join(f"{each:g}" for each in drawing.strengths)
     logger.info(
-        "%s pictures: %s prompts, %s seeds, without the LoRA and at %s strengths",
-        drawing.pictures, len(drawing.prompts), len(drawing.seeds), len(drawing.strengths),
+        "%s pictures: prompts %s, seeds %s, without the LoRA and at strength %s",
+        drawing.pictures, len(drawing.prompts), len(drawing.seeds), strengths,
     )  # fmt: skip
     with reported_run(project, f"evaluation of {lora}") as report:
         keep_uses(project.workspace, trained.run)

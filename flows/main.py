@@ -33,10 +33,12 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
+INTERRUPTED = 130
+
 
 def main() -> None:
     """Run the command line; exit code 2 for wrong use, 1 for failure."""
-    handler = RichHandler(console=Console(stderr=True), show_path=False)
+    handler = RichHandler(console=Console(stderr=True), show_path=False, log_time_format="%H:%M:%S")
     # Prefect keeps its own log; what fails is said once, below.
     handler.addFilter(lambda record: record.name == "reel2lora" or not record.name.startswith(("prefect", "httpx")))
     logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
@@ -45,9 +47,10 @@ def main() -> None:
     except (InputFault, StageFault) as fault:
         print(f"reel2lora: {fault}", file=sys.stderr)
         sys.exit(fault.exit_code)
-    except KeyboardInterrupt:
-        print("reel2lora: stopped. Finished parts are kept; the same command goes on from them.", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # by which typer tells of Ctrl-C
+            print("reel2lora: stopped. Finished parts are kept; the same command goes on from them.", file=sys.stderr)
+        raise
 
 
 @app.command()
@@ -85,6 +88,7 @@ def check(config: Path, lora: str, values: dict[str, str]) -> None:
     from flows.checks.preflight import preflight  # noqa: PLC0415
 
     project = load_project(config, values)
+    logging.getLogger("reel2lora").info("checking %s, its films and networks", config.name)
     for warning in preflight(project, [lora] if lora else list(project.loras)):
         logging.getLogger("reel2lora").warning("%s", warning)
 

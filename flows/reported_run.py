@@ -5,15 +5,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from prefect.artifacts import create_link_artifact
+from prefect.artifacts import create_markdown_artifact
 from prefect.context import FlowRunContext
 
 from data_contracts.project import Project
-from flows.reports.gallery import PAGE, write_gallery
+from data_contracts.run_card import PICTURE, RunCard
+from flows.reports.gallery import write_gallery
 from flows.reports.report import write_report
 from flows.reports.run_card import write_card
 from tasks.guard import disk_faults
-from tasks.publish import artifact_key
+from tasks.progress import logger
+from tasks.publish import artifact_key, small_jpeg
 from tasks.run_record import recorded_run
 
 
@@ -39,15 +41,33 @@ def reported_run(project: Project, what: str) -> Iterator[Report]:
             with disk_faults("the report", project.workspace):
                 title = f"{project.name}: {what}"
                 report.path = write_report(project.workspace, run, title)
-                write_card(project.workspace, run, title)
-                write_gallery(project.workspace)
-            publish(report.path, project.name)
+                card = write_card(project.workspace, run, title)
+                gallery = write_gallery(project.workspace)
+            publish(card, report.path, gallery, project.name)
 
 
-def publish(path: Path, name: str) -> None:
-    """Show where the report and the gallery are in Prefect's UI."""
-    if FlowRunContext.get() is not None:
-        key = artifact_key(name)
-        create_link_artifact(link=path.as_uri(), link_text=path.name, key=f"{key}-report", description="The report")
-        runs = path.parents[2] / PAGE
-        create_link_artifact(link=runs.as_uri(), link_text=PAGE, key=f"{key}-gallery", description="All runs")
+def publish(card: RunCard, path: Path, gallery: Path, name: str) -> None:
+    """Show what came out in Prefect's UI, and where the report and the gallery are."""
+    context = FlowRunContext.get()
+    if context is None:
+        return
+    if context.flow_run and context.flow_run.deployment_id:  # else the command line says so
+        logger.info("report: %s", path)
+    text = markdown(card, path, gallery)
+    create_markdown_artifact(key=f"{artifact_key(name)}-report", markdown=text, description=f"{card.title}: the report")
+
+
+def markdown(card: RunCard, path: Path, gallery: Path) -> str:
+    """Return a run's card as Markdown; pages are named, not linked: a browser opens no files from a server's page."""
+    lines = [f"## {card.title}", *([f"**{card.state}:** {card.error}", ""] if card.error else [])]
+    lines += [f"* {line[:1].upper()}{line[1:]}" for line in card.words]
+    lines += [
+        "",
+        f"| run | {card.run} |",
+        "|---|---|",
+        *(f"| {name} | {value} |" for name, value in card.figures.items()),
+    ]
+    lines += [f"| report | `{path}` |", f"| all runs | `{gallery}` |", ""]
+    if card.shows and (picture := path.with_name(PICTURE)).is_file():
+        lines.append(f"![{card.shows}](data:image/jpeg;base64,{small_jpeg(picture)})")
+    return "\n".join(lines)

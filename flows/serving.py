@@ -1,6 +1,8 @@
 """`reel2lora up`: Prefect's server where none runs, and all deployments of a project served from this process."""
 
+import http.client
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -12,8 +14,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import platformdirs
+
 from data_contracts.faults import InputFault, StageFault
 from data_contracts.project_file import load_project
+from flows.shared_server import shared
 from tasks.progress import logger
 
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
@@ -32,7 +37,7 @@ def is_up(api: str) -> bool:
     try:
         with urllib.request.urlopen(f"{api}/health", timeout=2) as answer:  # noqa: S310  the user's own server
             return bool(answer.status == 200)  # noqa: PLR2004
-    except (urllib.error.URLError, TimeoutError, ConnectionError):
+    except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException):
         return False
 
 
@@ -74,6 +79,8 @@ def serve_project(config: Path, host: str, port: int) -> None:
 
         found = deployments_of(project, config)
         print(f"Prefect's UI: {api.removesuffix('/api')}")
+        if api != DEFAULT_API:
+            print(f"In other terminals first: export {API_VARIABLE}={api}")
         for each in found:
             print(f"  prefect deployment run {each.name}")
         print("Ctrl-C stops serving.", flush=True)
@@ -84,45 +91,55 @@ def serve_project(config: Path, host: str, port: int) -> None:
 
 @contextmanager
 def server(host: str, port: int) -> Iterator[str]:
-    """Yield the address of a running server; start one where none answers, and stop that one afterwards.
+    """Yield the address of a running server; where none answers, one is started, which the last of its users stops.
 
     Raises:
         InputFault: the address is open to other machines and no password is set.
         StageFault: the server did not come up.
     """
-    api = os.environ.get(API_VARIABLE) or f"http://{host}:{port}/api"
-    if is_up(api):
+    named = os.environ.get(API_VARIABLE)
+    api = named or f"http://{host}:{port}/api"
+    if named and urlsplit(api).hostname not in LOOPBACK:
+        if not is_up(api):
+            message = f"no Prefect server answers at {api}, which {API_VARIABLE} names: start it there, or unset "
+            raise InputFault(message + API_VARIABLE)
         yield api
         return
-    if os.environ.get(API_VARIABLE) and urlsplit(api).hostname not in LOOPBACK:
-        message = (
-            f"no Prefect server answers at {api}, which {API_VARIABLE} names: start it there, or unset {API_VARIABLE}"
-        )
-        raise InputFault(message)
+    # by machine too: a home may be shared by several
+    folder = platformdirs.user_state_path("reel2lora") / f"prefect-{platform.node()}-{urlsplit(api).port or port}"
+    with shared(folder, lambda: is_up(api), lambda: start_server(api, host)):
+        yield api
+
+
+def start_server(api: str, host: str) -> "subprocess.Popen[bytes]":
+    """Start a server that listens on `host` and the port of `api`; return once it answers.
+
+    Raises:
+        InputFault: the address is open to other machines and no password is set.
+        StageFault: it did not come up.
+    """
     if host not in LOOPBACK and not os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):
         message = f"--host {host} opens the server to other machines, who could start runs: set a password in "
         raise InputFault(message + "PREFECT_SERVER_API_AUTH_STRING (and PREFECT_API_AUTH_STRING for clients) first")
-    ui = f"http://{host}:{port}"
+    ui = api.removesuffix("/api")
+    logger.info("starting Prefect's server at %s: half a minute on a slow machine", ui)
     environment = {
         **os.environ,
         "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": ui,
         "PREFECT_SERVER_CSRF_PROTECTION_ENABLED": "true",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
-        "PREFECT_UI_API_URL": f"{ui}/api",
+        "PREFECT_UI_API_URL": api,
         "DO_NOT_TRACK": "1",
-        API_VARIABLE: f"{ui}/api",
+        API_VARIABLE: api,
     }
-    command = [sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(port)]
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(urlsplit(api).port)]
     child = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, start_new_session=True)
     try:
-        wait_until_up(f"{ui}/api", child)
-        yield f"{ui}/api"
-    finally:
+        wait_until_up(api, child)
+    except BaseException:
         child.terminate()
-        try:
-            child.wait(15)
-        except subprocess.TimeoutExpired:
-            child.kill()
+        raise
+    return child
 
 
 def wait_until_up(api: str, child: "subprocess.Popen[bytes]") -> None:
@@ -130,6 +147,7 @@ def wait_until_up(api: str, child: "subprocess.Popen[bytes]") -> None:
     deadline = time.monotonic() + START_S
     while not is_up(api):
         if child.poll() is not None or time.monotonic() > deadline:
-            message = f"Prefect's server did not come up at {api}: is its port taken? Try `reel2lora up --port 4201`"
-            raise StageFault(message)
+            port = urlsplit(api).port or 0
+            message = f"Prefect's server did not come up at {api}: is port {port} taken? Name another, such as "
+            raise StageFault(message + f"{API_VARIABLE}=http://127.0.0.1:{port + 1}/api")
         time.sleep(0.3)

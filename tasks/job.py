@@ -15,6 +15,7 @@ from typing import Any
 from data_contracts.config import Config
 from data_contracts.faults import StageFault
 from models.worker import IDLE, Order
+from tasks.progress import report_progress
 
 Event = dict[str, Any]
 PATIENCE_S = 30.0  # from SIGTERM, which saves a checkpoint, to SIGKILL
@@ -48,6 +49,7 @@ def run_job(
     deadline.start()
     started, last = time.monotonic(), Event()
     try:
+        report_progress(0.0, "loading")
         for event in worker.events(Order(job=job, request=path, log=log)):
             last = event
             on_event(event)

@@ -13,8 +13,9 @@ from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainin
 from rich.progress import Progress as Bars
 
 logger = logging.getLogger("reel2lora")
+logger.setLevel(logging.INFO)  # in a process that Prefect starts, no command line says so
 LINE_EVERY_S = 10.0
-SINK_EVERY_S = 1.0
+SINK_EVERY_S = 5.0  # each is an event in Prefect's database, and a line of `prefect deployment run --watch`
 
 Sink = Callable[[float, str], None]  # (percent, what is being done)
 

@@ -25,7 +25,7 @@ from data_contracts.records import Record, Rejected
 from data_contracts.whole_file import whole_file
 from tasks.acceptance import check_result
 from tasks.guard import disk_faults, one_writer
-from tasks.progress import Progress
+from tasks.progress import Progress, logger
 from tasks.publish import progress_sink, publish_result
 from tasks.run_record import StageUse, current_label, note_use
 from tasks.shards import Cut, FinishedShard, finished_shards, journal_of, note_shard, take_over
@@ -88,6 +88,7 @@ class Stage(Generic[P, B]):
             result = self._finish(work)
         else:
             result = cast("Dataset[B]", self._task(work, reused=reused)(**work.inputs, config=work.config))
+        note_result(self.name, work.folder, time.monotonic() - started, reused=reused)
         parents = tuple(dict.fromkeys(f"{i.folder.parent.name}/{i.folder.name}" for i in _datasets(work.inputs)))
         note_use(
             StageUse(
@@ -205,6 +206,15 @@ class Stage(Generic[P, B]):
             seconds=round(sum(entry["seconds"] for entry in journal_of(work.folder)), 3),
             finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
         )
+
+
+def note_result(stage: str, folder: Path, seconds: float, *, reused: bool) -> None:
+    """Say in the log what came of a stage."""
+    if (manifest := Manifest.load(folder)) is not None:
+        refused = sum(manifest.counts.rejected.values())
+        counts = f"{manifest.counts.kept} kept" + (f", {refused} refused" if refused else "")
+        title = f"{stage} {current_label()}".strip()
+        logger.info("%s: %s, %s", title, counts, "reused" if reused else f"{seconds:.0f} s")
 
 
 def _datasets(inputs: dict[str, Any]) -> list[Dataset[Any]]:

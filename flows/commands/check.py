@@ -13,7 +13,9 @@ JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="W
 
 
 def lint(  # noqa: PLR0913, PLR0917  one parameter an option
-    folder: Annotated[Path, typer.Argument(help="Pictures beside texts, or with metadata.jsonl or dataset.toml.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Pictures beside texts, or with metadata.jsonl or dataset.toml.")
+    ],
     trigger: Annotated[str, typer.Option(help="Words that every caption begins with.")] = "",
     kind: Annotated[str, typer.Option("--type", help=f"What is taught: {', '.join(get_args(LoraType))}.")] = "",
     prefix: Annotated[str, typer.Option(help="Words that all captions share on purpose.")] = "",

@@ -1,5 +1,6 @@
 """Say whether everything is here that the project needs: `reel2lora doctor`."""
 
+import os
 import shutil
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
@@ -8,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
+from rich.text import Text
 
 from data_contracts.faults import InputFault, StageFault
 from data_contracts.project import Project
@@ -19,7 +21,7 @@ from models.backends import why_missing
 from models.diffusion.single_file import configuration_of
 from models.trainers import kohya_home
 from models.weights import MissingWeights, Need, fetcher
-from tasks.backends import PLACES, load_backends
+from tasks.backends import PLACES
 
 CONFLICTS = {"torchvision": "breaks imports beside a CPU build of torch: pip uninstall torchvision"}
 
@@ -35,16 +37,14 @@ def print_doctor(config: Path, *, everything: bool, fetch: bool) -> None:
         fetch_missing(project)
     table = Table("what", "state", "remedy", title=f"{project.name}, profile {project.profile}")
     faults = 0
-    for key, load in load_backends(project).items():
-        try:
-            load()
-            table.add_row(key, "[green]loads[/green]", "")
-        except (MissingWeights, ValueError) as error:
-            faults += 1
-            table.add_row(key, "[red]missing[/red]", str(error))
+    with Console(stderr=True).status("loading what the project names"):
+        for key, name, trouble in backend_states(project):
+            faults += bool(trouble)
+            state = "[red]missing[/red]" if trouble else "[green]loads[/green]"
+            table.add_row(key, f"{name} {state}", Text(trouble))
     base, trouble = base_state(project)
     faults += bool(trouble)
-    table.add_row("base model", f"[red]{base}[/red]" if trouble else base, trouble)
+    table.add_row("base model", f"[red]{base}[/red]" if trouble else base, Text(trouble))
     for package, remedy in CONFLICTS.items():
         if installed(package) and "+cpu" in (installed("torch") or ""):
             faults += 1
@@ -59,6 +59,18 @@ def print_doctor(config: Path, *, everything: bool, fetch: bool) -> None:
     if faults:
         message = f"{faults} of the things that {project.name} needs are not in order; remedies are in the table"
         raise StageFault(message)
+    print(f"all that {project.name} needs is here: reel2lora run {os.path.relpath(config)}")
+
+
+def backend_states(project: Project) -> Iterator[tuple[str, str, str]]:
+    """Yield each key that names a backend, the backend, and what keeps it from loading, empty where nothing does."""
+    for key, place in PLACES.items():
+        for name in place.named(project):
+            try:
+                place.load(name, project)
+                yield key, name, ""
+            except (MissingWeights, ValueError) as error:
+                yield key, name, str(error)
 
 
 def set_up(trainer: str) -> None:

@@ -68,7 +68,8 @@ def print_summary(summary: "SuiteSummary") -> None:
     measures = [measure for measure in summary.measures if measure not in {SHARPNESS, DISTANCE}]  # the page has them
     table = Table(title=f"{summary.lora}, and in brackets the difference to the base")
     for name in ("category", "strength", *measures):
-        table.add_column(name, overflow="fold", min_width=min(len(name), len("0.645 (+0.011)")))
+        heading = name.replace("+", " +")  # embedders in one, which a narrow terminal breaks there
+        table.add_column(heading, overflow="fold", min_width=min(len(name), len("0.645 (+0.011)")))
     for before, cell in zip((None, *summary.cells), summary.cells, strict=False):
         if before is not None and before.category != cell.category:
             table.add_section()

@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 
 def export(
     config: Config,
-    lora: Annotated[str, typer.Argument(help="The name of a LoRA.")],
+    lora: Annotated[str, typer.Argument(metavar="LORA", help="The name of a LoRA.")],
     to: Annotated[
-        str, typer.Option(help="kohya, diffusers, ai-toolkit, onetrainer, simpletuner or qwen-edit (edit pairs).")
+        str,
+        typer.Option(
+            metavar="FORMAT", help="kohya, diffusers, ai-toolkit, onetrainer, simpletuner or qwen-edit (edit pairs)."
+        ),
     ],
     out: Annotated[
         Path | None, typer.Option(help="The folder to write; without it, one in the workspace's exports/.")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def export_lora(
     config: Config,
     lora: Annotated[
-        str, typer.Argument(help="The name of a LoRA; without it, all of the project and their stack.")
+        str, typer.Argument(metavar="LORA", help="The name of a LoRA; without it, all of the project and their stack.")
     ] = "",
     out: Annotated[
         Path | None, typer.Option(help="The folder to write; without it, one in the workspace's exports/.")
@@ -149,7 +149,9 @@ def read_project(config: Path) -> dict[str, Any]:
     try:
         return {**tree, "compose_loras": ComposeLorasConfig.model_validate(settings)}
     except ValidationError as error:
-        keys = [(".".join(map(str, fault["loc"])), fault["msg"]) for fault in error.errors()]
+        keys = [
+            (".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, ")) for fault in error.errors()
+        ]
         raise InputFault("\n".join(f"{config.name}: compose_loras.{key}: {rule}" for key, rule in keys)) from error
 
 

@@ -30,7 +30,9 @@ def print_cards(cards: list["RunCard"]) -> None:
     from rich.markup import escape  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    table = Table("run", "what", "state", "LoRAs", "all found at once", "time")
+    table = Table()
+    for name in ("run", "what", "state", "LoRAs", "all found at once", "time"):
+        table.add_column(name, no_wrap=name == "run", overflow="fold")  # `compare` takes the run's name
     for card in cards:
         figures = (card.figures.get(name, "") for name in ("LoRAs", "all found at once", "time"))
         table.add_row(card.run, escape(card.title), card.state, *figures)

@@ -1,9 +1,11 @@
 """Looking at runs, and taking results away: status, show, rerun and clean."""
 
-import json
+import os
 import shutil
+import textwrap
 from pathlib import Path
 
+import yaml
 from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.table import Table
@@ -63,11 +65,25 @@ def print_status(workspace: Path) -> None:
     for folder in results_in(workspace):
         if Manifest.load(folder) is None:
             shards = len([p for p in (folder / "parts").glob("*.parquet") if "rejected" not in p.name])
-            console.print(f"unfinished: {folder.parent.name}, {shards} shards done; a run goes on from there")
+            done = f"{folder.parent.name}, {shards} shards done"
+            running = being_computed(folder)
+            console.print(f"being computed: {done}" if running else f"unfinished: {done}; a run goes on from there")
     if run.error:
         console.print(f"[red]ended with:[/red] {run.error}")
     if (workspace / "report.html").is_file():
-        console.print(f"report: {workspace.name}/report.html")
+        print(f"report: {os.path.relpath(workspace / 'report.html')}")
+
+
+def being_computed(folder: Path) -> bool:
+    """Tell whether a living run is computing a result."""
+    lock = FileLock(folder / ".lock")
+    try:
+        with lock.acquire(timeout=0):
+            return False
+    except Timeout:
+        return True
+    except OSError:  # a workspace that may be read only
+        return False
 
 
 def print_stage(workspace: Path, stage: str) -> None:
@@ -85,9 +101,10 @@ def print_stage(workspace: Path, stage: str) -> None:
             values = [row.value for row in rejected if row.reason == reason and row.value is not None]
             span = f" ({min(values):.4g} .. {max(values):.4g})" if values else ""
             console.print(f"  refused {count} for {reason}{span}")
-        console.print(f"  {json.dumps(manifest.config)}", soft_wrap=True)
+        settings = yaml.safe_dump(manifest.config, sort_keys=False, width=100, allow_unicode=True).rstrip()
+        print(textwrap.indent(settings, "  "))
         if (folder / "sheet.jpg").is_file():
-            console.print(f"  contact sheet: {workspace.name}/{use.key}/sheet.jpg")
+            print(f"  contact sheet: {os.path.relpath(folder / 'sheet.jpg')}")
 
 
 def drop_stage(workspace: Path, stage: str, label: str = "") -> list[str]:

@@ -74,8 +74,8 @@ def compare_runs(a: FoundRun, b: FoundRun) -> Compared:
     changed = [sample for sample in paired if not all(each.is_same for each in sample.pairs)]
     scores = tuple(scores_of(changed))
     for run, more, less in ((a, of_a, of_b), (b, of_b, of_a)):
-        if alone := [title for title in more if title not in less]:
-            notes.append(f"only {run.record.name} has: {', '.join(alone)}")
+        if alone := list(_alone(more, less)):
+            notes.append(f"only {run.record.name} has: {'; '.join(dict.fromkeys(alone))}")
     differences = differences_of(a, b)
     numbers = Comparison(
         a=_named(a),
@@ -123,6 +123,14 @@ def _verdict(each: _Difference, chance: float | None, interval: Interval | None)
     return "better" if (mean > 0) == (better(each.measure) == "higher") else "worse"
 
 
+def _alone(more: Mapping[str, Sample], less: Mapping[str, Sample]) -> Iterator[str]:
+    """Yield what only the first run has: a LoRA or the stack where that is missing as a whole, else its variants."""
+    known = {sample.of for sample in less.values()}
+    for title, sample in more.items():
+        if title not in less:
+            yield title if sample.of in known else sample.of
+
+
 def _too_few(samples: Sequence[PairedSample], scores: Sequence[PairedScore]) -> Iterator[str]:
     """Yield a note where so few prompts and seeds cannot show any difference among so many comparisons."""
     judged = sum(score.chance is not None for score in scores)
@@ -133,7 +141,7 @@ def _too_few(samples: Sequence[PairedSample], scores: Sequence[PairedScore]) -> 
             f"with {judged} comparisons at least {least} seeds or prompts are needed before any difference can be told "
             f"from chance; too few of: {', '.join(dict.fromkeys(few))}"
         )
-    if not judged:
+    if samples and not judged:
         yield "no score of both runs has a good direction: name a judge, `evaluate.judge` and `compose_loras.judge`"
 
 

@@ -10,12 +10,13 @@ from typing import TypeVar
 from data_contracts.dataset import read_rows
 from data_contracts.manifest import Manifest
 from data_contracts.records import Record, Rejected
-from data_contracts.results import CharactersPicture, Evaluation, LoraFile, StackPicture
+from data_contracts.results import CharactersPicture, Evaluation, LoraFile, StackPicture, SuiteScores
 from flows.reports.composition import Stacked, Together, figure_of, stacked_of, together_of
 from flows.reports.datasets import DataSet, data_set_of
 from flows.reports.graph import NODE_HEIGHT, NODE_WIDTH, lay_out
 from flows.reports.pages import page_template, write_page
 from flows.reports.pictures import Embedded, embed
+from flows.reports.suites import Suite, suites_of
 from tasks.run_record import RunRecord, StageUse
 
 R = TypeVar("R", bound=Record)
@@ -90,6 +91,7 @@ class Outcome:
     variants: tuple[Variant, ...]
     stacks: tuple[Stacked, ...]
     together: tuple[Together, ...]
+    suites: tuple[Suite, ...]
     damages: tuple[Rejected, ...]
     unfinished: tuple[str, ...]
 
@@ -154,6 +156,7 @@ def collect(workspace: Path, run: RunRecord) -> Outcome:
     found = found_by_lora([row for key in evaluated for row in _records(workspace / key, Evaluation)])
     trained = [key for key in shown if manifests[key].record == LoraFile.__name__]
     stacked = [key for key in shown if manifests[key].record == StackPicture.__name__]
+    tested = [key for key in shown if manifests[key].record == SuiteScores.__name__]
     crowded = [key for key in shown if manifests[key].record == CharactersPicture.__name__]
     return Outcome(
         sections=tuple(sections),
@@ -162,6 +165,7 @@ def collect(workspace: Path, run: RunRecord) -> Outcome:
         ),
         compositions=tuple(section for section in sections if section.use.key in stacked and not section.shown_at),
         together=tuple(each for key in crowded for each in together_of(workspace / key, pictures)),
+        suites=tuple(each for key in tested for each in suites_of(workspace / key, pictures)),
         variants=tuple(each for key in stacked for each in variants_of(_records(workspace / key, StackPicture))),
         stacks=tuple(each for key in stacked for each in stacked_of(workspace / key, pictures)),
         damages=tuple(row for key in shown for row in refused[key] if row.reason == DAMAGED),

@@ -1,5 +1,6 @@
 """What came of a search of settings: a table, a picture, and the best values as YAML for the project file."""
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -42,7 +43,7 @@ def report_search(asked: Search, study: Study) -> Path:
     settings = asked.space.settings(best.params)
     written = write_values(asked, settings, found)
     take_over(asked, best)
-    console.print(f"Its values are in {written}, to be laid over the project file; or give:", soft_wrap=True)
+    print(f"Its values are in {os.path.relpath(written)}: name that file under `overlays:` of the project, or give")
     console.print(" ".join(f"--set {key}={value}" for key, value in flat(values_of(asked, settings))), soft_wrap=True)
     return picture
 

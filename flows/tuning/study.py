@@ -31,6 +31,7 @@ from flows.tuning.space import Space
 from models.seeds import derived_seed
 from tasks.guard import one_writer
 from tasks.job import Event
+from tasks.progress import logger
 from tasks.run_record import labelled
 from tasks.train_lora import settings_for, train_lora, watched
 
@@ -109,6 +110,7 @@ def search(asked: Search, trials: int, patience: int) -> Study:
     with one_writer("tune", asked.folder):
         study = open_study(asked)
         while len(done := trained(study)) < trials and since_best(done) < (patience or trials):
+            logger.info("trial %d of at most %d", len(done) + 1, trials)
             _run_next(study, asked)
     return study
 

@@ -19,6 +19,7 @@ from models.sheets.drawing import (
     Colour,
     Picture,
     Size,
+    ellipsis,
     evenly,
     font,
     line_height,
@@ -104,7 +105,7 @@ def draw_header(sheet: Picture, page: Page, total: int, shown: int) -> None:
     draw.text((MARGIN, y), wrap(page.title, width, font(TITLE, bold=True), 1)[0], font=font(TITLE, bold=True), fill=INK)
     y += line_height(TITLE)
     counts = f"all {total} {page.unit} shown" if shown == total else f"{shown} of {total} {page.unit} shown"
-    note = " · ".join(filter(None, [counts if page.unit else "", page.note]))
+    note = " · ".join(filter(None, [counts if page.unit and total > 1 else "", page.note]))
     draw.text((MARGIN, y), wrap(note, width, font(NOTE), 1)[0], font=font(NOTE), fill=QUIET)
     x, y = MARGIN, y + line_height(NOTE) + 2
     for colour, text in page.legend:
@@ -173,9 +174,11 @@ def _draw_section(sheet: Picture, layout: Layout, section: Section, tiles: list[
 def _draw_heading(sheet: Picture, section: Section, top: int, shown: str) -> None:
     draw = ImageDraw.Draw(sheet)
     draw.line((MARGIN, top, sheet.width - MARGIN - 1, top), fill=FAINT, width=2)
-    draw.text((MARGIN, top + 8), section.heading, font=font(HEADING, bold=True), fill=INK)
-    x = MARGIN + font(HEADING, bold=True).getlength(section.heading) + 12
-    draw.text((x, top + 10), " · ".join(filter(None, [section.note, shown])), font=font(NOTE), fill=QUIET)
+    face, note = font(HEADING, bold=True), " · ".join(filter(None, [section.note, shown]))
+    room = sheet.width - 2 * MARGIN - (12 + round(font(NOTE).getlength(note)) if note else 0)
+    heading = ellipsis(section.heading, room, face)
+    draw.text((MARGIN, top + 8), heading, font=face, fill=INK)
+    draw.text((MARGIN + face.getlength(heading) + 12, top + 10), note, font=font(NOTE), fill=QUIET)
 
 
 def _draw_tile(sheet: Picture, layout: Layout, tile: Tile, at: Size, *, bold: bool) -> None:

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from models.sheets.drawing import Picture
-from models.sheets.plots import drawn, plots
+from models.sheets.plots import drawn, legend, plots
 
 _SIZE = (1200, 460)
 _PRESET, _BEST, _OTHER = "#1b1e24", "#1b7a43", "#b9c3d3"
@@ -30,7 +30,7 @@ def search_sheet(courses: Sequence[Course], preset: int, best: int) -> Picture:
     _curves(right, courses, preset, best)
     for axes in (left, right):
         axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
-        axes.legend(frameon=False)
+        legend(axes)
     return drawn(figure)
 
 

@@ -16,7 +16,7 @@ from data_contracts.validations import Validation, read_validations
 from models.sheets.drawing import PAPER, Picture, Size, fit, read
 from models.sheets.drawn import drawn_parts
 from models.sheets.page import CONTENT, WIDTH, Page, Section, Tile, draw_page
-from models.sheets.plots import drawn, plots
+from models.sheets.plots import drawn, legend, plots
 
 CURVE: Size = (CONTENT, 360)
 
@@ -53,11 +53,13 @@ def loss_curve(steps: NDArray[np.float64], losses: NDArray[np.float64], size: Si
     """Plot a loss, `(size[1], size[0], 3)` RGB uint8."""
     figure, axes = _axes(size, "loss")
     window = max(1, len(losses) // 20)
-    axes.plot(steps, losses, color="#b9c3d3", linewidth=0.8, label="each step")
-    axes.plot(steps, smooth(losses, window), color="#2176d6", linewidth=2, label=f"mean of {window} steps")
+    if window > 1:
+        axes.plot(steps, losses, color="#b9c3d3", linewidth=0.8, label="each step")
+    label = f"mean of {window} steps" if window > 1 else "each step"
+    axes.plot(steps, smooth(losses, window), color="#2176d6", linewidth=2, label=label)
     finite = losses[np.isfinite(losses)]
     axes.set_ylim(0, 1.1 * float(np.quantile(finite, 0.99)) if finite.any() else 1)
-    axes.legend(frameon=False, loc="upper right")
+    legend(axes, place="upper right")
     return drawn(figure)
 
 
@@ -76,7 +78,7 @@ def validation_curve(course: Sequence[Validation], row: LoraFile, size: Size = C
     axes.axvline(chosen, color="#1b7a43", linestyle="--", label=f"chosen: step {chosen}")
     if row.best_step not in {None, chosen}:
         axes.axvline(row.best_step, color="#d2691e", linestyle=":", label=f"best: step {row.best_step}")
-    axes.legend(frameon=False)
+    legend(axes)
     return drawn(figure)
 
 

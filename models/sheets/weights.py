@@ -8,7 +8,7 @@ from data_contracts.dataset import Dataset
 from data_contracts.results import WeightTrial
 from models.sheets.drawing import Picture, Size
 from models.sheets.page import Page, Section, Tile, draw_page
-from models.sheets.plots import drawn, plots
+from models.sheets.plots import drawn, legend, plots
 
 _RECOMMENDED, _CONFIGURED, _OTHER, _SPREAD = "#1b7a43", "#1b1e24", "#2176d6", "#d5e3f5"
 
@@ -46,5 +46,5 @@ def weight_plot(trials: Sequence[WeightTrial], lora: int, size: Size) -> Picture
         axes.plot([], [], color=colour, marker="o", linestyle="", label=label)
     axes.set(xlabel=f"weight of {trials[0].weights[lora].lora}", ylabel="joint score")
     axes.set_ylim(bottom=0)
-    axes.legend(frameon=False, fontsize=8)
+    legend(axes, size=8)
     return drawn(figure)

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from data_contracts.digest import digest_of
 from data_contracts.faults import InputFault
 from data_contracts.json_schemas import FOLDER, schemas
 from data_contracts.project_file import load_project, workspace_of
@@ -97,6 +98,15 @@ def test_a_folder_of_films_is_taken_in_order(tmp_path):
     tree.update(films=["films"], characters={}, places={})
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(tree))
     assert [film.path.name for film in load_project(tmp_path / "own.yaml").films] == ["a.mp4", "b.mkv"]
+
+
+@pytest.mark.parametrize("name", ["luca", "pair", "valley"])
+def test_settings_that_are_written_and_read_again_are_the_same_to_digests(name):
+    project = load_project(CONFIGS / f"{name}.yaml")
+    assert digest_of(project) == digest_of(type(project).model_validate_json(project.model_dump_json()))
+    for lora in project.loras.values():
+        again = type(lora.train).model_validate(lora.train.model_dump())
+        assert digest_of(again) == digest_of(lora.train)
 
 
 def test_a_link_out_of_the_project_is_refused_unless_allowed(tmp_path, monkeypatch):

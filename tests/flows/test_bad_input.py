@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from data_contracts.faults import InputFault
-from flows.main import app
+from flows.main import app, main
 from tests.small_project import CONFIG, ROOT, small_project
 
 
@@ -58,6 +58,11 @@ def test_an_unknown_key_and_a_negative_number_in_one_message(project):
     message = refused({**project, "extract_frames.every_s": "-1", "segment_layers.colour": "red"})
     assert "extract_frames.every_s" in message
     assert "segment_layers.colour" in message
+
+
+def test_a_rule_of_two_keys_is_said_without_the_checkers_own_words(project):
+    message = refused({**project, "loras.luca.train.steps": "8", "loras.luca.train.warmup_steps": "9"})
+    assert "luca.yaml: loras.luca.train: warmup_steps is 9, but there are only 8 steps" in message
 
 
 def test_a_film_without_people(project):
@@ -112,6 +117,18 @@ def test_the_command_line_exits_with_2_and_one_clear_line():
     child = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert child.returncode == 2
     assert child.stderr.strip() == "reel2lora: luca.yaml: colour = 'red': unknown key; remove it or mend its spelling"
+
+
+def test_who_interrupts_is_told_that_nothing_is_lost(monkeypatch, tmp_path, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("flows.commands.lint.print_lint", interrupted)
+    monkeypatch.setattr("sys.argv", ["reel2lora", "lint", str(tmp_path)])
+    with pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == 130
+    assert "stopped. Finished parts are kept; the same command goes on" in capsys.readouterr().err
 
 
 def test_help_comes_without_networks():

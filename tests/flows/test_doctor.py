@@ -26,6 +26,8 @@ def test_the_lite_project_has_all_it_needs_and_all_backends_can_be_listed():
     result = doctor("--all", "--fetch")
     assert result.exit_code == 0, result.output
     assert result.output.count("loads") == 18
+    assert "selfie loads" in result.output
+    assert "all that luca needs is here: reel2lora run " in result.output
     assert "selfie_segmentation.tflite of mediapipe" in result.output
     assert "Apache-2.0" in result.output
     assert "(this project's)" in result.output

@@ -3,12 +3,14 @@
 import re
 
 import pytest
+from filelock import FileLock
 from PIL import Image
 from typer.testing import CliRunner
 
 from data_contracts.run_card import read_card
-from flows.commands.inspect_runs import clean_workspace
+from flows.commands.inspect_runs import clean_workspace, print_stage, print_status
 from flows.main import app
+from flows.reported_run import markdown
 from flows.reports.gallery import cards_of, write_gallery
 from flows.reports.report import write_report
 from flows.reports.run_card import write_card
@@ -72,6 +74,44 @@ def test_links_and_pictures_lead_to_files_beside_the_page_and_have_words(place):
         assert (place / image["src"]).stat().st_size < 60_000
     assert path.read_text().count("<figcaption>") == 2
     assert path.stat().st_size < 50_000
+
+
+def test_prefect_shows_a_run_as_words_figures_and_a_picture_and_names_its_pages(place):
+    (card,) = [each for each in cards_of(place) if each.title == "harbour: all"]
+    report = place / "reports" / card.run / "report.html"
+    lines = markdown(card, report, place / "gallery.html").splitlines()
+    assert lines[0] == "## harbour: all"
+    assert "* Luca is found in 50% of the pictures with it, in 0% without it" in lines
+    assert "| all found at once | 100% of 12 |" in lines
+    assert f"| report | `{report}` |" in lines
+    assert lines[-1].startswith("![all LoRAs stacked, from several seeds](data:image/jpeg;base64,")
+    (failed,) = [each for each in cards_of(place) if each.state == "failed"]
+    assert "**failed:** segment_layers: nothing was kept <at all>" in markdown(failed, report, report)
+
+
+def test_paths_that_are_printed_can_be_typed_and_settings_be_read(place, capsys, monkeypatch):
+    monkeypatch.chdir(place.parent.parent)
+    run = Workspace(place, 4)
+    use = run.finish("extract_frames", [], sheet=noise())
+    end(run, "finished")
+    write_gallery(place)
+    print_stage(place, "extract_frames")
+    print_status(place)
+    lines = capsys.readouterr().out.splitlines()
+    assert "  every_s: 0.5" in lines
+    folder = place.relative_to(place.parent.parent)
+    assert f"  contact sheet: {folder / use.key / 'sheet.jpg'}" in lines
+    assert f"report: {folder / 'report.html'}" in lines
+
+
+def test_status_tells_what_is_being_computed_from_what_was_interrupted(place, capsys):
+    for stage in ("train_lora", "evaluate_lora"):
+        (place / stage / "0" / "files").mkdir(parents=True)
+    with FileLock(place / "train_lora" / "0" / ".lock"):
+        print_status(place)
+    lines = capsys.readouterr().out.splitlines()
+    assert "being computed: train_lora, 0 shards done" in lines
+    assert "unfinished: evaluate_lora, 0 shards done; a run goes on from there" in lines
 
 
 def test_a_card_outlives_the_results_that_it_is_of(place):

@@ -66,6 +66,7 @@ def api(tmp_path_factory):
         port = probe.getsockname()[1]
     patch = pytest.MonkeyPatch()
     patch.setenv("PREFECT_HOME", str(tmp_path_factory.mktemp("home")))
+    patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
     patch.setenv("PREFECT_API_URL", f"http://127.0.0.1:{port}/api")
     patch.setenv("PREFECT_LOGGING_LEVEL", "CRITICAL")
     with server("127.0.0.1", port) as address:

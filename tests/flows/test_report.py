@@ -79,8 +79,10 @@ def test_the_report_is_one_file_without_anything_from_outside(workspace):
 
 
 def test_every_picture_is_a_jpeg_with_words(workspace):
-    page = Page(write_report(whole_run(workspace).folder, workspace.run, "t").read_text())
-    assert len(page.images) == 4
+    text = write_report(whole_run(workspace).folder, workspace.run, "t").read_text()
+    page = Page(text)
+    assert len(page.images) == text.count("<figcaption>") == 4
+    assert "lazy" not in text  # pages are printed whole, and nothing is spared where the data is in the page
     for image in page.images:
         head, _, data = image["src"].partition(",")
         assert head == "data:image/jpeg;base64"

@@ -13,7 +13,7 @@ from models.sheets.bodies import draw_skeleton
 from models.sheets.drawing import GREEN, MAGENTA, clock, evenly, fit, font, wrap
 from models.sheets.drawn import shown
 from models.sheets.film import origins, overlay
-from models.sheets.page import HEIGHT, WIDTH, Page, Section, Tile, draw_page, rows_by_section
+from models.sheets.page import HEIGHT, MARGIN, WIDTH, Page, Section, Tile, draw_page, rows_by_section
 from models.sheets.training import smooth
 from tests.models.sheet_rows import (
     HARBOUR,
@@ -186,6 +186,13 @@ def test_a_page_never_grows_beyond_its_bound(counts, aspect, text_lines):
     sheet = draw_page(Page("Title", "tiles", aspect=aspect, columns=(6, 8), text_lines=text_lines), sections)
     assert sheet.width == WIDTH
     assert sheet.height <= HEIGHT
+
+
+def test_a_heading_that_is_too_long_leaves_the_margin_free():
+    section = Section([Tile(lambda size: Image.new("RGB", size), "")], heading="a town street, " * 20, note="12 tiles")
+    sheet = np.asarray(draw_page(Page("Title", "tiles", "", 0.5, (4,), 1), [section]))
+    assert (sheet[:, -MARGIN:] == sheet[0, -1]).all(axis=2).mean() > 0.99  # but for the rule above the heading
+    assert (sheet[:, :-MARGIN] != 255).any()
 
 
 @given(st.text(max_size=200), st.integers(20, 300), st.integers(1, 5))

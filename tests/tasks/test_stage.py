@@ -100,6 +100,15 @@ def test_a_finished_stage_is_reused(tmp_path):
     assert len(calls) == 3
 
 
+def test_the_log_says_what_came_of_each_stage(tmp_path, caplog):
+    for _ in range(2):
+        double(tmp_path, numbers(1, 700, 3), DoubleConfig())
+    assert [record.message for record in caplog.records] == [
+        "double: 2 kept, 1 refused, 0 s",
+        "double: 2 kept, 1 refused, reused",
+    ]
+
+
 def test_another_configuration_is_another_result(tmp_path):
     double(tmp_path, numbers(1), DoubleConfig())
     assert double(tmp_path, numbers(1), DoubleConfig(factor=3)).rows[0].value == 3
