@@ -19,6 +19,7 @@ from tasks.progress import logger
 
 STOP_S = 5.0  # what nobody uses any more has little to finish
 LATE_S = 30.0
+CLOCK_S = 5.0  # the clock is set while a process lives, and with it what the kernel says of the process's start
 RECORD = "server.json"
 
 
@@ -39,7 +40,7 @@ def shared(folder: Path, is_up: Callable[[], bool], start: Callable[[], "subproc
     using, child = FileLock(mine), None
     with _alone(folder):
         if not is_up() and not (_used(users) and _answers_late(is_up)):
-            _stop(folder / RECORD)  # one that hangs keeps the port
+            _stop(folder / RECORD, is_up)  # one that hangs keeps the port
             child = start()
             record = {"pid": child.pid, "started": psutil.Process(child.pid).create_time()}
             (folder / RECORD).write_text(json.dumps(record), encoding="utf-8")
@@ -51,7 +52,7 @@ def shared(folder: Path, is_up: Callable[[], bool], start: Callable[[], "subproc
             using.release()
             mine.unlink(missing_ok=True)
             if not _used(users):
-                _stop(folder / RECORD)
+                _stop(folder / RECORD, is_up)
         if child is not None:
             child.poll()  # takes leave of it, where it has ended
 
@@ -94,24 +95,24 @@ def _answers_late(is_up: Callable[[], bool]) -> bool:
     return True
 
 
-def _stop(record: Path) -> None:
+def _stop(record: Path, is_up: Callable[[], bool]) -> None:
     """End the server that was started here; a process that only took over its number is another one."""
     if not record.is_file():
         return
     known = json.loads(record.read_text(encoding="utf-8"))
     with suppress(psutil.NoSuchProcess):
         process = psutil.Process(known["pid"])
-        if process.create_time() == known["started"]:
+        if abs(process.create_time() - known["started"]) < CLOCK_S:
             process.terminate()
-            if not _ends(process):
+            if not _ends(process, is_up):
                 process.kill()
     record.unlink()
 
 
-def _ends(process: psutil.Process) -> bool:
-    """Wait for the end of a process that may be another's child, and so stay as a zombie."""
+def _ends(process: psutil.Process, is_up: Callable[[], bool]) -> bool:
+    """Wait for the end of a process that may be another's child, and so stay as a zombie; its port closes later."""
     deadline = time.monotonic() + STOP_S
-    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+    while (process.is_running() and process.status() != psutil.STATUS_ZOMBIE) or is_up():
         if time.monotonic() > deadline:
             return False
         time.sleep(0.1)

@@ -102,11 +102,10 @@ def test_a_folder_of_films_is_taken_in_order(tmp_path):
 
 @pytest.mark.parametrize("name", ["luca", "pair", "valley"])
 def test_settings_that_are_written_and_read_again_are_the_same_to_digests(name):
-    project = load_project(CONFIGS / f"{name}.yaml")
-    assert digest_of(project) == digest_of(type(project).model_validate_json(project.model_dump_json()))
-    for lora in project.loras.values():
-        again = type(lora.train).model_validate(lora.train.model_dump())
-        assert digest_of(again) == digest_of(lora.train)
+    """A float's default of 1 equals 1.0, but is another result."""
+    for plan in load_project(CONFIGS / f"{name}.yaml").loras.values():
+        for settings in (plan.caption, plan.dataset, plan.train, plan.evaluate):
+            assert digest_of(type(settings).model_validate(settings.model_dump())) == digest_of(settings)
 
 
 def test_a_link_out_of_the_project_is_refused_unless_allowed(tmp_path, monkeypatch):
