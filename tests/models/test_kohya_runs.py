@@ -114,6 +114,14 @@ def rate(step: int) -> float:
     return PEAK * 0.5 * (1 + math.cos(math.pi * (step - WARM) / (STEPS - WARM)))
 
 
+def test_captions_in_parts_and_an_earlier_layer_are_taken(base, examples, tmp_path):
+    caption = "luca, " + ", ".join(["a boat by the sea"] * 20)
+    request = asked(base, (examples[0].model_copy(update={"caption": caption}), *examples[1:]), tmp_path, clip_skip=2)
+    finish("models.trainers.kohya", request)
+    metadata = load_kohya(tmp_path / "lora.safetensors").metadata
+    assert (metadata["ss_clip_skip"], metadata["ss_max_token_length"]) == ("2", "150")
+
+
 def test_a_run_that_was_killed_goes_on_and_its_lora_is_ours(base, examples, tmp_path):
     request = asked(base, examples, tmp_path / "kohya")
     with start("models.trainers.kohya", request) as child:
