@@ -107,6 +107,17 @@ def test_what_came_out_and_what_was_refused_is_said(workspace):
     assert "1 min 23 s" in text
 
 
+def test_the_report_names_an_embedding_beside_a_lora_and_one_alone(workspace):
+    (row,) = lora_rows(workspace.folder / "rows" / "e")
+    words = row.model_copy(update={"embedding": "words.safetensors"})
+    workspace.finish("train_lora", [words], label="luca")
+    alone = workspace.finish("train_lora", [words.model_copy(update={"weights": None})], label="gia")
+    text = Page(write_report(workspace.folder, workspace.run, "t").read_text()).text
+    assert text.count("/files/words.safetensors") == 2
+    assert text.count(f"/files/{row.weights}") == 1
+    assert f"{alone.key}/files/None" not in text
+
+
 def test_the_report_says_what_held_out_pictures_showed(workspace):
     text = Page(write_report(whole_run(workspace).folder, workspace.run, "t").read_text()).text
     assert "Held-out loss" not in text
