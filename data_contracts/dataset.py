@@ -42,6 +42,10 @@ class Dataset(Generic[R]):
         """Return the number of rows."""
         return len(self.rows)
 
+    def optional_path(self, name: str | None) -> Path | None:
+        """Return the path of the file that a row names, None where it names none."""
+        return self.path(name) if name else None
+
     def path(self, name: str) -> Path:
         """Return the path of the file that a row names.
 

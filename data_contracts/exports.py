@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from data_contracts.faults import InputFault
+from data_contracts.faults import InputFault, rule_of
 from data_contracts.records import Example, Role
 
 Split = Literal["train", "held_out"]
@@ -98,6 +98,6 @@ def checked_item(where: str, fields: dict[str, Any]) -> ExportItem:
     try:
         return ExportItem.model_validate(fields)
     except ValidationError as error:
-        reasons = "; ".join(fault["msg"].removeprefix("Value error, ") for fault in error.errors())
+        reasons = "; ".join(rule_of(fault) for fault in error.errors())
         message = f"{where}: {reasons}"
         raise InputFault(message) from error

@@ -6,7 +6,7 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
-from data_contracts.faults import InputFault
+from data_contracts.faults import InputFault, rule_of
 from data_contracts.lora_stages import CLIP_TOKENS
 from data_contracts.profiles import read_profile
 from data_contracts.project import Project
@@ -148,7 +148,7 @@ def describe(error: ValidationError, own: Tree, file: str, profile: str) -> str:
         key, value = ".".join(keys) or "the file", fault.get("input")
         shown = "" if fault["type"] == "missing" or isinstance(value, dict) else f" = {value!r}"
         rule = {"extra_forbidden": "unknown key; remove it or mend its spelling", "missing": "is required; add it"}
-        lines.append(f"{where}: {key}{shown}: {rule.get(fault['type'], fault['msg'].removeprefix('Value error, '))}")
+        lines.append(f"{where}: {key}{shown}: {rule.get(fault['type'], rule_of(fault))}")
     return "\n".join(lines)
 
 

@@ -20,6 +20,7 @@ from models.segment.detect import DETECTORS, load_detector
 from models.trainers import TRAINERS
 from models.trainers.board import EVENT_FILES
 from models.trainers.optimizers import OPTIMIZERS
+from models.weights import MissingWeights
 from tasks import (
     assemble_dataset,
     caption_images,
@@ -153,6 +154,15 @@ PLACES: dict[str, Place] = {
     "compose_loras.judge": Place(JUDGES, lambda project: [project.compose_loras.judge], by_name(pictures_job.judge)),
 }
 """Backends are loaded once a process, through the stages' own caches."""
+
+
+def trouble_of(load: Callable[[], object]) -> str:
+    """Return what keeps a backend from being loaded, empty where nothing does."""
+    try:
+        load()
+    except (MissingWeights, ValueError) as error:
+        return str(error)
+    return ""
 
 
 def load_backends(project: Project) -> dict[str, Callable[[], object]]:

@@ -133,9 +133,7 @@ def known_looks(
     means = []
     for lora in people:
         held_out = sets[lora.name].where("role", "subject").where("split", "held_out")
-        pictures = [
-            read_subject(held_out.path(row.image), held_out.path(row.mask) if row.mask else None) for row in held_out
-        ]
+        pictures = [read_subject(held_out.path(row.image), held_out.optional_path(row.mask)) for row in held_out]
         if not pictures:
             return None
         means.append(embedder(network).embed(pictures).mean(axis=0))

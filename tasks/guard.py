@@ -11,11 +11,16 @@ from data_contracts.faults import StageFault
 from tasks.progress import logger
 
 
+def lock_of(folder: Path) -> FileLock:
+    """Return the lock that whoever computes the result in a folder holds; the kernel drops it with its process."""
+    return FileLock(folder / ".lock")
+
+
 @contextmanager
 def one_writer(stage: str, folder: Path) -> Iterator[None]:
-    """Hold the folder's lock, waiting for whoever holds it; the kernel drops it with its process."""
+    """Hold the folder's lock, waiting for whoever holds it."""
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / ".lock")
+    lock = lock_of(folder)
     try:
         lock.acquire(timeout=0)
     except Timeout:

@@ -58,7 +58,7 @@ def generate(  # noqa: PLR0913, PLR0917
 
 def named(files: Dataset[LoraFile], lora: LoraFile) -> NamedLora:
     """Return a LoRA as the generator reads it: its file, its embedding's, or both."""
-    weights, embedding = (files.path(name) if name else None for name in (lora.weights, lora.embedding))
+    weights, embedding = files.optional_path(lora.weights), files.optional_path(lora.embedding)
     return NamedLora(name=lora.name, path=weights, embedding=embedding)
 
 

@@ -130,7 +130,7 @@ def to_learn(examples: Dataset[Example], rows: tuple[Example, ...] | list[Exampl
     return tuple(
         TrainExample(
             image=examples.path(row.image),
-            mask=examples.path(row.mask) if row.mask else None,
+            mask=examples.optional_path(row.mask),
             caption=row.caption,
             repeats=row.repeats,
         )

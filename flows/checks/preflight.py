@@ -18,9 +18,8 @@ from models.diffusion.memory import Machine, Need, machine
 from models.diffusion.regions import covered
 from models.pictures import read_rgb
 from models.shots.film import FilmFacts, UnreadableFilm, film_facts, fit_height, glance
-from models.weights import MissingWeights
 from tasks import segment_layers
-from tasks.backends import load_backends
+from tasks.backends import load_backends, trouble_of
 
 PNG_BYTES_PER_PIXEL = 2.0  # frames, masks, cut-outs and plates together, seen on animated films
 GLANCES = 32
@@ -155,13 +154,8 @@ def unreadable(paths: tuple[Path, ...]) -> list[str]:
 
 def missing_weights(project: Project) -> list[str]:
     """Return a fault for each backend that is unknown or has no weights on this machine."""
-    faults = []
-    for key, load in load_backends(project).items():
-        try:
-            load()
-        except (MissingWeights, ValueError) as error:
-            faults.append(f"{key}: {error}")
-    return faults
+    troubles = {key: trouble_of(load) for key, load in load_backends(project).items()}
+    return [f"{key}: {trouble}" for key, trouble in troubles.items() if trouble]
 
 
 def needed_bytes(project: Project, films: list[tuple[FilmFacts, float]], loras: int) -> float:

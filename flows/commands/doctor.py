@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from models.backends import why_missing
 from models.diffusion.single_file import configuration_of
 from models.trainers import kohya_home
 from models.weights import MissingWeights, Need, fetcher
-from tasks.backends import PLACES
+from tasks.backends import PLACES, trouble_of
 
 CONFLICTS = {"torchvision": "breaks imports beside a CPU build of torch: pip uninstall torchvision"}
 
@@ -66,11 +67,7 @@ def backend_states(project: Project) -> Iterator[tuple[str, str, str]]:
     """Yield each key that names a backend, the backend, and what keeps it from loading, empty where nothing does."""
     for key, place in PLACES.items():
         for name in place.named(project):
-            try:
-                place.load(name, project)
-                yield key, name, ""
-            except (MissingWeights, ValueError) as error:
-                yield key, name, str(error)
+            yield key, name, trouble_of(partial(place.load, name, project))
 
 
 def set_up(trainer: str) -> None:

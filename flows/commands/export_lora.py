@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from data_contracts.faults import InputFault, StageFault
+from data_contracts.faults import InputFault, StageFault, rule_of
 from flows.commands.arguments import Config, project_workspace
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def released(workspace: Path, use: "StageUse", sampling: "ComposeLorasConfig", w
     examples = [row for file in learnt_from if file.is_file() for row in read_rows(file, Example)]
     preview = made.path(lora.samples[-1]) if lora.samples else None
     strength = sampling.weights.get(lora.type, 1.0) if weight is None else weight
-    file, embedding = (made.path(name) if name else None for name in (lora.weights, lora.embedding))
+    file, embedding = made.optional_path(lora.weights), made.optional_path(lora.embedding)
     return ReleasedLora(lora, file, strength, examples, preview, embedding)
 
 
@@ -149,9 +149,7 @@ def read_project(config: Path) -> dict[str, Any]:
     try:
         return {**tree, "compose_loras": ComposeLorasConfig.model_validate(settings)}
     except ValidationError as error:
-        keys = [
-            (".".join(map(str, fault["loc"])), fault["msg"].removeprefix("Value error, ")) for fault in error.errors()
-        ]
+        keys = [(".".join(map(str, fault["loc"])), rule_of(fault)) for fault in error.errors()]
         raise InputFault("\n".join(f"{config.name}: compose_loras.{key}: {rule}" for key, rule in keys)) from error
 
 

@@ -6,7 +6,7 @@ import textwrap
 from pathlib import Path
 
 import yaml
-from filelock import FileLock, Timeout
+from filelock import Timeout
 from rich.console import Console
 from rich.table import Table
 
@@ -15,6 +15,7 @@ from data_contracts.faults import InputFault, StageFault
 from data_contracts.manifest import Manifest
 from data_contracts.records import Rejected
 from flows.reports.gallery import write_gallery
+from tasks.guard import lock_of
 from tasks.run_record import RunRecord, StageUse, latest_runs
 from tasks.shards import journal_of
 
@@ -76,9 +77,8 @@ def print_status(workspace: Path) -> None:
 
 def being_computed(folder: Path) -> bool:
     """Tell whether a living run is computing a result."""
-    lock = FileLock(folder / ".lock")
     try:
-        with lock.acquire(timeout=0):
+        with lock_of(folder).acquire(timeout=0):
             return False
     except Timeout:
         return True
@@ -175,7 +175,7 @@ def delete_result(folder: Path) -> None:
     """
     if not folder.is_dir():
         return
-    lock = FileLock(folder / ".lock")
+    lock = lock_of(folder)
     try:
         lock.acquire(timeout=0)
     except Timeout as error:

@@ -14,7 +14,9 @@ from data_contracts.lora_stages import CLIP_TOKENS, MOST_CLIP_TOKENS
 from models.diffusion.textual_inversion import WordTable, word_table
 
 _ENDS = 2
-_PARTS = (MOST_CLIP_TOKENS - _ENDS) // (CLIP_TOKENS - _ENDS)
+PART = CLIP_TOKENS - _ENDS
+"""Tokens of a part of a prompt, without its ends."""
+_PARTS = (MOST_CLIP_TOKENS - _ENDS) // PART
 
 
 def clip_tokens(tokenizer: Any, prompts: Sequence[str], encoder: Any) -> torch.Tensor:  # noqa: ANN401
@@ -28,9 +30,14 @@ def clip_tokens(tokenizer: Any, prompts: Sequence[str], encoder: Any) -> torch.T
     """
     room = tokenizer.model_max_length - _ENDS
     tokens = [ids[1:-1] for ids in whole_tokens(tokenizer, prompts, word_table(encoder))]
-    count = max([1, *(-(-len(ids) // room) for ids in tokens)])
-    parts = [[_part(tokenizer, ids[start : start + room]) for start in range(0, count * room, room)] for ids in tokens]
-    return torch.tensor(parts, device=encoder.device)
+    count = max([1, *(parts(len(ids) + _ENDS, room) for ids in tokens)])
+    read = [[_part(tokenizer, ids[start : start + room]) for start in range(0, count * room, room)] for ids in tokens]
+    return torch.tensor(read, device=encoder.device)
+
+
+def parts(tokens: int, room: int = PART) -> int:
+    """Return in how many parts of `room` tokens a prompt of so many, ends included, is read; an empty one: 0."""
+    return -(-(tokens - _ENDS) // room)
 
 
 def _part(tokenizer: Any, tokens: Sequence[int]) -> list[int]:  # noqa: ANN401

@@ -109,23 +109,25 @@ class UNetModel(ABC):
         towards, away = self.encode_prompts(prompts), self.encode_prompts([negative_prompt])
         name = self.embeds["prompt_embeds"]
         if towards[name].shape[1] != away[name].shape[1]:
-            empty = self.encode_prompts([""])
-            longest = max(each[name].shape[1] for each in (towards, away))
-            towards, away = (self._filled(each, longest, empty) for each in (towards, away))
+            towards, away = self._level((towards, away), self.encode_prompts([""]))
         return towards, {name: value.expand_as(towards[name]) for name, value in away.items()}
 
     def stacked(self, told: Sequence[Conditioning], empty: Conditioning) -> Conditioning:
         """Return what several prompts say as one batch, those of fewer parts filled up with the empty prompt's."""
-        longest = max(each[self.embeds["prompt_embeds"]].shape[1] for each in told)
-        filled = [self._filled(each, longest, empty) for each in told]
-        return {name: torch.cat([each[name] for each in filled]) for name in told[0]}
+        level = self._level(told, empty)
+        return {name: torch.cat([each[name] for each in level]) for name in told[0]}
 
-    def _filled(self, told: Conditioning, length: int, empty: Conditioning) -> Conditioning:
-        """Return what prompts say with the states of the empty one (1, 77, dim) behind, up to `length` tokens."""
+    def _level(self, told: Sequence[Conditioning], empty: Conditioning) -> list[Conditioning]:
+        """Return what prompts say with states of the empty one (1, 77, dim) behind, all as long as the longest."""
         name = self.embeds["prompt_embeds"]
-        states, filler = told[name], empty[name]
-        missing = (length - states.shape[1]) // filler.shape[1]
-        return {**told, name: torch.cat([states, filler.repeat(len(states), missing, 1)], dim=1)} if missing else told
+        longest, filler = max(each[name].shape[1] for each in told), empty[name]
+        level: list[Conditioning] = []
+        for each in told:
+            states = each[name]
+            missing = (longest - states.shape[1]) // filler.shape[1]
+            filled = torch.cat([states, filler.repeat(len(states), missing, 1)], dim=1) if missing else states
+            level.append({**each, name: filled})
+        return level
 
     def encode_guided(self, prompts: Sequence[str], negative_prompt: str, guidance: float) -> Conditioning:
         """Return what diffusers' pipelines tell the U-Net: with guidance, the negative prompts before the others."""

@@ -7,12 +7,12 @@ from typing import Any
 
 from data_contracts.faults import InputFault
 from data_contracts.training import TrainRequest, TrainSettings
+from models.diffusion.clip_text import PART, parts
 from models.exports import kohya as dataset_format
 from models.seeds import derived_seed
 from models.trainers.kohya_base import require_folder
 
 OUTPUT_NAME = "lora"
-_PART, _ENDS = 75, 2
 NOISE = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
 
@@ -113,8 +113,8 @@ def resumption(settings: TrainSettings, state: Path, step: int) -> dict[str, Any
 
 def token_length(longest: int) -> dict[str, Any]:
     """Return the option by which sd-scripts read texts of up to `longest` tokens, ends included; 77 need none."""
-    parts = -(-(longest - _ENDS) // _PART)
-    return {"max_token_length": parts * _PART} if parts > 1 else {}
+    count = parts(longest)
+    return {"max_token_length": count * PART} if count > 1 else {}
 
 
 def checkpoint_steps(settings: TrainSettings) -> int:
