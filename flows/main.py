@@ -102,7 +102,7 @@ def up(
             help="Address of the server; beyond loopback only with a password, PREFECT_SERVER_API_AUTH_STRING."
         ),
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the server.")] = 4200,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Port of the server; 4200 by default.")] = None,
     allow_folder: Allowed = None,
 ) -> None:
     """Serve a project's deployments until Ctrl-C: start its runs in Prefect's UI, or by `prefect deployment run`.

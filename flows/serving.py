@@ -24,7 +24,8 @@ from tasks.progress import logger
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 START_S = 120.0
 API_VARIABLE = "PREFECT_API_URL"
-DEFAULT_API = "http://127.0.0.1:4200/api"
+DEFAULT_PORT = 4200
+DEFAULT_API = f"http://127.0.0.1:{DEFAULT_PORT}/api"
 
 
 def api_url() -> str:
@@ -45,7 +46,7 @@ def is_up(api: str) -> bool:
 def running_server() -> Iterator[str]:
     """Point this process's Prefect at a running server, or at one of its own, whose UI lives as long as the run."""
     address = urlsplit(api_url())
-    with server(address.hostname or "127.0.0.1", address.port or 4200) as api:
+    with server(address.hostname or "127.0.0.1", address.port or DEFAULT_PORT) as api:
         os.environ[API_VARIABLE] = api
         os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
         os.environ["DO_NOT_TRACK"] = "1"
@@ -65,12 +66,20 @@ def send_what_waits() -> None:
     EventsWorker.drain_all(timeout=10)
 
 
-def serve_project(config: Path, host: str, port: int) -> None:
-    """Serve a project's deployments until SIGINT or SIGTERM; the server goes with them if it was started here."""
+def serve_project(config: Path, host: str, port: int | None) -> None:
+    """Serve a project's deployments until SIGINT or SIGTERM; the server goes with them if it was started here.
+
+    Raises:
+        InputFault: `port` is not that of the server which the environment names.
+    """
     project = load_project(config)
+    named = os.environ.get(API_VARIABLE)
+    if named and port not in {None, urlsplit(named).port}:
+        message = f"--port {port}: {API_VARIABLE} names {named}, where every command looks: leave out one of the two"
+        raise InputFault(message)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
-    with server(host, port) as api:
+    with server(host, port or DEFAULT_PORT) as api:
         os.environ[API_VARIABLE] = api
         from prefect import serve  # noqa: PLC0415  it reads the address when it is imported
         from prefect.settings import PREFECT_RUNNER_POLL_FREQUENCY, temporary_settings  # noqa: PLC0415

@@ -10,6 +10,13 @@ def gpu_or_cpu() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def half_precision(device: torch.device) -> torch.dtype:
+    """Return the half precision in which `device` runs networks; float32 on a CPU."""
+    if device.type != "cuda":
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+
+
 def is_quick_in_bfloat16(device: torch.device) -> bool:
     """Return whether `device` computes in bfloat16 by itself.
 

@@ -21,6 +21,9 @@ IMAGENET = ColourScale((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 CLIP = ColourScale((0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711))
 """Those of the pictures that CLIP learnt from: OWLv2 too."""
 
+HALVES = ColourScale((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+"""-1 to 1: SAM 3, SigLIP."""
+
 
 def normalise_picture(picture: NDArray[np.uint8], scale: ColourScale) -> NDArray[np.float32]:
     """Return an `(h, w, 3)` RGB uint8 picture as `(3, h, w)` float32: 0..1 less the mean, over the deviation."""

@@ -124,6 +124,8 @@ class HubModel:
     licence: str
     megabytes: float
     files: tuple[str, ...] = ("config.json", "model.safetensors")
+    gated: bool = False
+    """Whether the hub gives it only to those who accepted its licence."""
 
     @property
     def name(self) -> str:
@@ -147,16 +149,29 @@ class HubModel:
         for file in self.files:
             found = try_to_load_from_cache(self.repository, file, revision=self.revision)
             if not isinstance(found, str):
-                message = f"{file} of {self.name} is not in the hub's cache: `{self.command}`"
+                message = f"{file} of {self.name} is not in the hub's cache: {self._accepted}`{self.command}`"
                 raise MissingWeights(message)
             folders.add(Path(found).parents[file.count("/")])
         return folders.pop()
 
     def fetch(self) -> None:
-        """Fetch the files into the hub's cache."""
+        """Fetch the files into the hub's cache.
+
+        Raises:
+            MissingWeights: the hub does not give them, or is out of reach.
+        """
         from huggingface_hub import snapshot_download  # noqa: PLC0415
 
-        snapshot_download(self.repository, revision=self.revision, allow_patterns=list(self.files))
+        try:
+            snapshot_download(self.repository, revision=self.revision, allow_patterns=list(self.files))
+        except OSError as error:  # of which all of the hub's own errors are kinds
+            message = f"{self.name} was not fetched ({_first_line(error)}): {self._accepted}`{self.command}`"
+            raise MissingWeights(message) from error
+
+    @property
+    def _accepted(self) -> str:
+        """What has to be done once before the command works."""
+        return "accept its licence on its page of the hub, `hf auth login`, then " if self.gated else ""
 
 
 @dataclass(frozen=True)
@@ -201,21 +216,29 @@ class WebFile:
         """Fetch the file beside its place, and put it there once its digest is right.
 
         Raises:
-            MissingWeights: what came is another file.
+            MissingWeights: it did not come, or is another file.
         """
-        import httpx  # noqa: PLC0415
-
         path = self._target()
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as beside:
-            with httpx.stream("GET", self.url, follow_redirects=True) as answer, beside.open("wb") as out:
-                answer.raise_for_status()
-                for block in answer.iter_bytes():
-                    out.write(block)
+            self._fetch_to(beside)
             if not self._is_it(found := _sha256(beside)):
                 beside.unlink()
                 message = f"{self.url} gave a file of SHA-256 {found[:12]}…, not {self.sha256[:12]}…: it was not kept"
                 raise MissingWeights(message)
+
+    def _fetch_to(self, path: Path) -> None:
+        import httpx  # noqa: PLC0415
+
+        try:
+            with httpx.stream("GET", self.url, follow_redirects=True) as answer, path.open("wb") as out:
+                answer.raise_for_status()
+                for block in answer.iter_bytes():
+                    out.write(block)
+        except httpx.HTTPError as error:
+            path.unlink(missing_ok=True)
+            message = f"{self.file} was not fetched ({_first_line(error)}): `{self.command}`"
+            raise MissingWeights(message) from error
 
     def _is_it(self, digest: str) -> bool:
         """Whether this is the SHA-256 of the pinned file."""
@@ -236,6 +259,10 @@ class WebFile:
 def fetcher(need: Need) -> Callable[[], None] | None:
     """Return what fetches `need`, None where a package manager has to."""
     return need.fetch if isinstance(need, HubModel | WebFile) else None
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).split("\n", 1)[0]
 
 
 def _sha256(path: Path) -> str:

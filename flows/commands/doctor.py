@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -105,13 +106,19 @@ def backends_table(project: Project) -> Table:
 
 
 def fetch_missing(project: Project) -> None:
-    """Fetch the weights that the project's backends lack; packages stay the package manager's."""
+    """Fetch the weights that the project's backends lack; packages stay the package manager's.
+
+    What does not come is said, and stays missing; the others are fetched nevertheless.
+    """
     missing = [
         (need, fetch) for need in dict.fromkeys(needs_of(project)) if (fetch := fetcher(need)) and why_missing(need)
     ]
     for need, fetch in track(missing, "fetching"):
         print(f"{need.name}, {need.megabytes:g} MB, {need.licence}")
-        fetch()
+        try:
+            fetch()
+        except MissingWeights as error:
+            print(error, file=sys.stderr)
 
 
 def needs_of(project: Project) -> Iterator[Need]:

@@ -17,10 +17,9 @@ from transformers import CLIPModel, SiglipModel
 from models.diffusion.vocabulary import clip_tokenizer
 from models.embed import Embeddings, unit_rows
 from models.embed.transformer import Input, batches, load_embedder
-from models.normalise import CLIP, ColourScale
+from models.normalise import CLIP, HALVES, ColourScale
 from models.pictures import Picture
 
-SIGLIP = ColourScale((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 Tokens = dict[str, torch.Tensor]
 
 
@@ -85,4 +84,4 @@ def siglip2_scorer(folder: Path) -> TextImage:
         read = [words.encode(text.lower(), add_special_tokens=False).ids[: length - 1] for text in texts]
         return {"input_ids": torch.tensor([[*ids, end, *[fill] * (length - 1 - len(ids))] for ids in read])}
 
-    return TextImage(network, SIGLIP, tokens)
+    return TextImage(network, HALVES, tokens)

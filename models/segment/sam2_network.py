@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import Sam2VideoModel
 
-from models.device import gpu_or_cpu
+from models.device import gpu_or_cpu, half_precision
 from models.normalise import IMAGENET
 from models.segment import Image
 from models.segment.pixels import to_pixels
@@ -50,7 +50,7 @@ class Sam2Network:
 
     def __init__(self, folder: Path, device: str | None = None) -> None:
         self.device = torch.device(device) if device else gpu_or_cpu()
-        self.dtype = _precision(self.device)
+        self.dtype = half_precision(self.device)
         self.model = load_network(Sam2VideoModel, folder, dtype=self.dtype, device=self.device, twins=[POSITIONS])
         self.side = int(self.model.config.image_size)
         self._positions: list[torch.Tensor] | None = None
@@ -97,9 +97,3 @@ class Sam2Network:
             high_resolution_features=embedded[:-1],
         )
         return PointMasks(logits[0].flatten(0, 1).float().cpu().numpy(), quality[0].flatten().float().cpu().numpy())
-
-
-def _precision(device: torch.device) -> torch.dtype:
-    if device.type != "cuda":
-        return torch.float32
-    return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16

@@ -131,6 +131,13 @@ def test_who_interrupts_is_told_that_nothing_is_lost(monkeypatch, tmp_path, caps
     assert "stopped. Finished parts are kept; the same command goes on" in capsys.readouterr().err
 
 
+def test_a_port_beside_another_in_the_environment(monkeypatch):
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:4321/api")
+    result = CliRunner().invoke(app, ["up", str(CONFIG), "--port", "4300"])
+    assert isinstance(result.exception, InputFault), result.output
+    assert "--port 4300: PREFECT_API_URL names http://127.0.0.1:4321/api" in str(result.exception)
+
+
 def test_help_comes_without_networks():
     code = "import sys, flows.main; sys.exit(any(m in sys.modules for m in ('torch', 'prefect', 'cv2')))"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -3,22 +3,24 @@
 import cv2
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from transformers import GroundingDinoImageProcessorPil
+from transformers import AutoTokenizer, GroundingDinoImageProcessorPil
 
-from models.normalise import IMAGENET
+from models.normalise import HALVES, IMAGENET
 from models.segment.boxes import box_iou, clip_box, suppress
 from models.segment.detect import DETECTORS
 from models.segment.detect.automatic import AutomaticMasks, grid, may_be_character, scored, wholes
 from models.segment.detect.grounding_dino import LONGEST, SHORTEST, GroundingDino
 from models.segment.detect.owlv2 import Owlv2
 from models.segment.detect.reading import MIN_SHARE, read_boxes
+from models.segment.detect.sam3 import Sam3
 from models.segment.pixels import fit, to_pixels
 from models.segment.sam2_network import PointMasks, Sam2Network
 from models.weights import MissingWeights
 from tests.models.sample_film import frames
-from tests.models.tiny_networks import save_grounding_dino, save_owlv2, save_sam2
+from tests.models.tiny_networks import SIDE, save_grounding_dino, save_owlv2, save_sam2, save_sam3
 from tests.models.true_masks import GIA, LUCA, pair_masks
 
 WORDS = ("a boy", " An animal")
@@ -37,7 +39,11 @@ def picture():
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
     folder = tmp_path_factory.mktemp("networks")
-    return {GroundingDino: save_grounding_dino(folder / "dino"), Owlv2: save_owlv2(folder / "owl")}
+    return {
+        GroundingDino: save_grounding_dino(folder / "dino"),
+        Owlv2: save_owlv2(folder / "owl"),
+        Sam3: save_sam3(folder / "sam3"),
+    }
 
 
 @given(boxes, boxes)
@@ -77,7 +83,7 @@ def test_boxes_are_read_once_whatever_their_words_inside_the_frame_and_above_the
     assert MIN_SHARE * SIZE[0] * SIZE[1] > 9
 
 
-@pytest.mark.parametrize("kind", [GroundingDino, Owlv2])
+@pytest.mark.parametrize("kind", [GroundingDino, Owlv2, Sam3])
 def test_a_detector_gives_the_same_boxes_inside_the_frame_each_time(kind, folders, picture):
     detector = kind(folders[kind], WORDS, threshold=0.0)
     found = detector.detect(picture)
@@ -112,6 +118,32 @@ def test_each_word_of_a_prompt_knows_its_own_tokens(folders):
     ]
 
 
+def test_sam3_asks_for_each_word_by_itself_as_one_whole_pass_of_the_network_would(folders, picture):
+    detector = Sam3(folders[Sam3], WORDS, threshold=0.0)
+    pixels = torch.from_numpy(to_pixels(picture, (SIDE, SIDE), HALVES))[None]
+    tokenizer = AutoTokenizer.from_pretrained(folders[Sam3])
+    likeliest = {}
+    for word in ("a boy", "an animal"):
+        tokens = tokenizer(word, padding="max_length", max_length=16, return_tensors="pt")
+        with torch.inference_mode():
+            found = detector._model(
+                pixel_values=pixels, input_ids=tokens.input_ids, attention_mask=tokens.attention_mask
+            )
+        scores = found.pred_logits[0].sigmoid() * found.presence_logits[0].sigmoid()
+        corners = found.pred_boxes[0, int(scores.argmax())].numpy() * [SIZE[1], SIZE[0], SIZE[1], SIZE[0]]
+        likeliest[word] = float(scores.max()), clip_box(tuple(corners), SIZE)
+    surest = max(likeliest, key=likeliest.__getitem__)
+    first = detector.detect(picture)[0]
+    assert first.word == surest
+    assert first.score == pytest.approx(likeliest[surest][0], rel=1e-5)
+    assert first.box == pytest.approx(likeliest[surest][1], abs=1e-2)
+
+
+def test_a_phrase_longer_than_sam3_reads_is_refused(folders):
+    with pytest.raises(ValueError, match=r"segment_layers\.words has 'a sea .*', \d+ tokens; SAM 3 reads 16: say it"):
+        Sam3(folders[Sam3], ["a boy", "a sea monster" * 8])
+
+
 def test_pixels_are_those_of_the_networks_own_image_processor(picture):
     processor = GroundingDinoImageProcessorPil(size={"shortest_edge": SHORTEST, "longest_edge": LONGEST})
     theirs = processor(picture, return_tensors="np")["pixel_values"][0]
@@ -124,8 +156,14 @@ def test_pixels_are_those_of_the_networks_own_image_processor(picture):
 @pytest.mark.parametrize("name", list(DETECTORS))
 def test_missing_weights_are_named_with_the_command_that_fetches_them(name, tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    with pytest.raises(MissingWeights, match=r"config\.json of .* is not in the hub's cache: `hf download "):
+    with pytest.raises(MissingWeights, match=r"config\.json of .* is not in the hub's cache: .*`hf download "):
         DETECTORS.load(name, ("a boy",))
+
+
+def test_a_model_behind_a_licence_says_that_it_has_to_be_accepted(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(MissingWeights, match=r"accept its licence on its page of the hub, `hf auth login`, then `hf d"):
+        DETECTORS.load("sam3", ("a boy",))
 
 
 def test_automatic_masks_of_a_random_network_are_boxes_of_the_frame(tmp_path, picture, monkeypatch):

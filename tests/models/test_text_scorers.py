@@ -13,9 +13,9 @@ from transformers import CLIPConfig, CLIPModel, SiglipConfig, SiglipModel
 from models.diffusion.vocabulary import clip_tokenizer
 from models.embed import CLIP
 from models.embed.transformer import Input, to_input
-from models.metrics.text_image import SIGLIP
 from models.metrics.text_scorers import SIGLIP2, TEXT_SCORERS
 from models.normalise import CLIP as CLIP_COLOURS
+from models.normalise import HALVES
 from models.weights import MissingWeights
 from tests.models.tiny_networks import hub_folder
 
@@ -76,7 +76,7 @@ def test_siglip_reads_lower_case_with_an_end_filled_up(networks, pictures, monke
     ids = [[4, 5, 6, 1], [4, 7, 1], [4, 5, 6, 8, 4, 7, 1], [4, 5, 6, 1]]
     filled = torch.tensor([[*row, *[0] * (LENGTH - len(row))] for row in ids])
     with torch.inference_mode():
-        answer = siglip(input_ids=filled, pixel_values=pixels(pictures, SIGLIP))
+        answer = siglip(input_ids=filled, pixel_values=pixels(pictures, HALVES))
         expected = ((answer.logits_per_image - siglip.logit_bias) / siglip.logit_scale.exp()).diagonal().numpy()
     found = load("siglip2-base-patch16-224", cache, monkeypatch).scores(pictures, TEXTS)
     assert np.allclose(found, expected, atol=1e-5)

@@ -2,8 +2,9 @@
 
 import hashlib
 import os
+from dataclasses import replace
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
@@ -125,3 +126,35 @@ def test_a_backend_is_made_only_when_all_it_needs_is_there():
         jobs.load("spray")
     with pytest.raises(ValueError, match="no painter is called 'pen'; known are: brush, spray"):
         jobs.load("pen")
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """Answers as the hub does where a model's licence was not accepted."""
+
+    def do_GET(self):
+        self.send_response(403)
+        self.send_header("X-Error-Code", "GatedRepo")
+        self.end_headers()
+
+    def do_HEAD(self):
+        self.do_GET()
+
+
+def test_what_the_hub_refuses_is_said_in_a_line_with_what_to_do(tmp_path: Path, monkeypatch):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Refusing)
+    Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    gated = replace(MODEL, gated=True)
+    refused = r"^somebody/model@01234567 was not fetched \(.*403.*\): accept its licence .*, then `hf download"
+    with pytest.raises(MissingWeights, match=refused):
+        gated.fetch()
+    server.shutdown()
+
+
+def test_a_file_that_the_web_does_not_have_is_no_traceback(web, tmp_path: Path, monkeypatch):
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "weights"))
+    with pytest.raises(MissingWeights, match=r"^net\.pt was not fetched \(.*404.*`curl --location"):
+        web_file(web[1], b"true weights").fetch()
+    assert list((tmp_path / "weights").iterdir()) == []

@@ -1,4 +1,4 @@
-"""SAM 2, Grounding DINO and OWLv2 of random weights: the right classes and files, small enough for any machine.
+"""SAM 2 and 3, Grounding DINO and OWLv2 of random weights: the right classes and files, small enough for any machine.
 
 Saved as their pages on the hub have them, so that the production calls load them. What they find means nothing.
 """
@@ -17,6 +17,8 @@ from transformers import (
     Owlv2ForObjectDetection,
     Sam2VideoConfig,
     Sam2VideoModel,
+    Sam3VideoConfig,
+    Sam3VideoModel,
 )
 
 from models.diffusion.vocabulary import cut_tokenizer
@@ -107,4 +109,28 @@ def save_owlv2(folder: Path, seed: int = 0) -> Path:
     (folder / "special_tokens_map.json").write_text(json.dumps(special))
     named = {**special, "tokenizer_class": "CLIPTokenizer", "model_max_length": 16}
     (folder / "tokenizer_config.json").write_text(json.dumps(named))
+    return folder
+
+
+def save_sam3(folder: Path, seed: int = 0) -> Path:
+    """Save the detector with a video tracker beside it, in one file, as the release has them."""
+    torch.manual_seed(seed)
+    tokenizer = cut_tokenizer(["boy", "animal", "sea", "monster"], first=64)
+    text = {"model_type": "clip_text_model", "vocab_size": len(tokenizer), "hidden_size": 16, "intermediate_size": 16,
+            "num_hidden_layers": 1, "num_attention_heads": 2, "max_position_embeddings": 16, "projection_dim": 16,
+            "bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}  # fmt: skip
+    vit = {"model_type": "sam3_vit_model", "hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1,
+           "num_attention_heads": 2, "image_size": SIDE, "patch_size": 16, "window_size": 4,
+           "pretrain_image_size": SIDE // 2}  # fmt: skip
+    vision = {"model_type": "sam3_vision_model", "backbone_config": vit, "fpn_hidden_size": WIDTH,
+              "backbone_feature_sizes": [[SIDE // step] * 2 for step in (4, 8, 16)]}  # fmt: skip
+    part = {"hidden_size": WIDTH, "num_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    detector = {"model_type": "sam3", "vision_config": vision, "text_config": text, "geometry_encoder_config": part,
+                "detr_encoder_config": part, "detr_decoder_config": {**part, "num_queries": 20},
+                "mask_decoder_config": {"hidden_size": WIDTH, "num_attention_heads": 2}}  # fmt: skip
+    config = Sam3VideoConfig(detector_config=detector)
+    config.tracker_config.memory_attention_num_layers = 1
+    config.image_size = SIDE
+    Sam3VideoModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     return folder

@@ -4,6 +4,8 @@
 |------------------|----------------------------------------------------------------------|--------------------------|
 | `grounding-dino` | Grounding DINO tiny: all words in one prompt                         | 689 MB, Apache-2.0       |
 | `owlv2`          | OWLv2 base: a query a word                                           | 620 MB, Apache-2.0       |
+| `sam3`           | SAM 3: a query a noun phrase, all instances of it; the hub asks for  | 3,440 MB, SAM Licence    |
+|                  | its licence to be accepted                                           |                          |
 | none named       | `automatic`: SAM 2's own masks on a grid of points, filtered; most   | those of SAM 2           |
 |                  | are no characters, so name a detector wherever one can be had        |                          |
 """
@@ -48,6 +50,12 @@ def _owlv2(words: Sequence[str]) -> Detector:
     return Owlv2(OWLV2.path(), words)
 
 
+def _sam3(words: Sequence[str]) -> Detector:
+    from models.segment.detect.sam3 import Sam3  # noqa: PLC0415
+
+    return Sam3(SAM3.path(), words)
+
+
 GROUNDING_DINO = HubModel(
     "IDEA-Research/grounding-dino-tiny",
     "a2bb814dd30d776dcf7e30523b00659f4f141c71",
@@ -69,11 +77,20 @@ OWLV2 = HubModel(
         "special_tokens_map.json",
     ),
 )
+SAM3 = HubModel(
+    "facebook/sam3",
+    "3c879f39826c281e95690f02c7821c4de09afae7",
+    "LicenseRef-SAM",
+    3440,
+    ("config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"),
+    gated=True,
+)
 DETECTORS: Backends[Detector] = Backends(
     "detector",
     {
         "grounding-dino": Backend(_grounding_dino, (GROUNDING_DINO,)),
         "owlv2": Backend(_owlv2, (OWLV2,)),
+        "sam3": Backend(_sam3, (SAM3,)),
     },
 )
 load_detector = lru_cache(maxsize=1)(DETECTORS.load)
