@@ -12,12 +12,8 @@ from data_contracts.adapter_settings import EMBEDDING_SUFFIX
 from data_contracts.records import BaseFamily, Example
 from data_contracts.results import LoraFile
 from data_contracts.stack_stages import ComposeLorasConfig
-from models.diffusion.lite_base import FOLDER as LITE_BASE
 from models.diffusion.textual_inversion import as_clip_reads, whole_words
 from models.exports.lora_header import read_metadata
-
-LITE_NAME = "reel2lora-lite"
-"""What others may call the base model that comes with reel2lora, in a folder of no telling name."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +51,7 @@ class ReleasedLora:
     @property
     def base(self) -> str:
         """What the base model that it was trained for is called; empty where its file does not say."""
-        name = self.metadata.get("ss_sd_model_name", "")
-        return LITE_NAME if name == LITE_BASE.name else name
+        return self.metadata.get("ss_sd_model_name", "")
 
     @property
     def films(self) -> list[str]:

@@ -3,6 +3,7 @@
 import json
 
 from data_contracts.training import TrainRequest, TrainSettings
+from models.diffusion.lite_base import name_of_base
 from models.diffusion.lora_file import SD1_KEYS, KeyFormat
 
 SPECIFICATION = "1.0.0"
@@ -41,7 +42,7 @@ def _kohya(request: TrainRequest, keys: KeyFormat) -> dict[str, str]:
         "ss_network_alpha": settings.alpha,
         "ss_network_args": _network_args(settings),
         "ss_base_model_version": keys.base_version,
-        "ss_sd_model_name": request.base.name,
+        "ss_sd_model_name": name_of_base(request.base),
         "ss_v2": False,
         "ss_learning_rate": settings.learning_rate,
         "ss_unet_lr": settings.learning_rate,

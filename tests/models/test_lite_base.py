@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionMod
 from data_contracts.faults import InputFault
 from models.diffusion import sd15
 from models.diffusion.drawing import Drawing
-from models.diffusion.lite_base import autoencoder, denoiser, language
+from models.diffusion.lite_base import FOLDER, autoencoder, denoiser, language, name_of_base
 from models.diffusion.lite_base.export import export
 from models.diffusion.lite_base.lesson import Lesson
 from models.diffusion.lite_base.loop import Run, Schedule
@@ -36,6 +37,12 @@ def stills():
         for number, (caption, kind) in enumerate(zip(CAPTIONS, kinds, strict=True))
     ]
     return Stills(pictures, lines)
+
+
+def test_files_name_the_base_that_comes_along_and_others_as_their_folders_are_called():
+    assert name_of_base(FOLDER) == "reel2lora-lite"
+    assert name_of_base(Path("models") / FOLDER.name) == FOLDER.name
+    assert name_of_base(Path("models/sd15.safetensors")) == "sd15.safetensors"
 
 
 def lesson_of(spread):
