@@ -70,13 +70,14 @@ def as_killed_after_the_first_checkpoint(run: Path, copy: Path) -> Path:
     shutil.copytree(run, copy)
     shutil.rmtree(max(copy.glob("checkpoints/step-*")))
     shutil.rmtree(copy / "samples")
-    (copy / "lora.safetensors").unlink()
+    for result in copy.glob("*.safetensors"):
+        result.unlink()
     return copy
 
 
 def left_by(run: Path) -> dict[str, bytes]:
     """Return what a run leaves, by name."""
-    kept = [run / "lora.safetensors", run / "loss.jsonl", *run.glob("samples/*"), *run.glob("checkpoints/*/weights*")]
+    kept = [*run.glob("*.safetensors"), run / "loss.jsonl", *run.glob("samples/*"), *run.glob("checkpoints/*/weights*")]
     return {path.relative_to(run).as_posix(): path.read_bytes() for path in kept}
 
 

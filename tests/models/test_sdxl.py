@@ -33,7 +33,13 @@ from tests.real_sizes import OPENCLIP_BIG_G, SDXL_UNET
 
 CONV = AdapterSize(2, 1.0, conv_rank=2, conv_alpha=1.0)
 LINEAR = AdapterSize(2, 1.0)
-TRAINING = {"text_encoder_learning_rate": 1e-2, "conv_rank": 2, "gradient_checkpointing": True}
+TRAINING = {
+    "text_encoder_learning_rate": 1e-2,
+    "conv_rank": 2,
+    "gradient_checkpointing": True,
+    "embedding_vectors": 2,
+    "embedding_init": "a harbour",
+}
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +66,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_bytes(run: Path, base: Path, 
     copy = as_killed_after_the_first_checkpoint(run, tmp_path / "copy")
     train_in(copy, base, tiny_examples(tmp_path), **TRAINING)
     assert left_by(copy) == left_by(run)
+    assert "lora_emb.safetensors" in left_by(run)
 
 
 def test_prompts_are_read_as_diffusers_reads_them(base: Path):
