@@ -92,6 +92,11 @@ class TrainSettings(AdapterSettings):
         "a quarter of bfloat16's memory, computed with in bfloat16; needs bitsandbytes",
     )
     gradient_checkpointing: bool = Field(default=False, description="half the memory for a third more time")
+    compile: bool = Field(
+        default=False,
+        description="torch compiles the denoiser first, for minutes, and steps are faster: for long trainings; needs a "
+        "C++ compiler, on a GPU Triton",
+    )
     seed: int = Field(default=0, ge=0, lt=2**31, description="decides the adapter's start, order, noise and timesteps")
     checkpoint_every: int = Field(default=250, ge=1, description="steps between resumable checkpoints; two are kept")
     sample_every: int = Field(default=0, ge=0, description="steps between sample pictures; 0: never")

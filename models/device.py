@@ -1,5 +1,9 @@
 """Where networks compute."""
 
+import os
+import shutil
+from importlib.util import find_spec
+
 import torch
 
 _BFLOAT16 = ("amx_bf16", "avx512_bf16")
@@ -23,3 +27,11 @@ def is_quick_in_bfloat16(device: torch.device) -> bool:
     A CPU without such instructions emulates them: one step of the `lite` base model's U-Net took 23 s instead of 2.
     """
     return device.type != "cpu" or any(torch.cpu.get_capabilities().get(each, False) for each in _BFLOAT16)
+
+
+def lacks_compiler(device: torch.device) -> str:
+    """Return what torch lacks to compile networks for `device`, and where it is had; empty where it lacks nothing."""
+    if device.type == "cuda":
+        return "" if find_spec("triton") else "Triton is not installed: pip install triton"
+    compiler = os.environ.get("CXX", "g++")
+    return "" if shutil.which(compiler) else f"there is no C++ compiler {compiler!r}: install g++, or name one in CXX"

@@ -22,13 +22,15 @@ TIMESTEPS = 4
 _DRAWS = 4096
 _SEED = 0  # not the run's own: runs of other seeds and settings are compared with one another
 _PLAIN = {
+    "compile": False,
     "noise_offset": 0.0,
     "min_snr_gamma": 0.0,
     "masked_prior": 0.0,
     "timestep_sampling": "uniform",
     "timestep_shift": 1.0,
 }
-"""What is measured depends on the data alone, not on how much the settings let each mistake count."""
+"""What is measured depends on the data alone, not on how much the settings let each mistake count, nor how they compute
+it."""
 
 
 class HeldOut:

@@ -149,6 +149,12 @@ def refuse_unknown(settings: TrainSettings) -> None:
     if settings.dora:
         message = "dora is on, but kohya's sd-scripts train no DoRA: train with `trainer: native`, or set dora to false"
         raise InputFault(message)
+    if settings.compile:
+        message = (
+            "compile is on, but what kohya's sd-scripts compile was not tried: train with `trainer: native`, or set "
+            "compile to false"
+        )
+        raise InputFault(message)
     if settings.ema:
         message = (
             f"ema is {settings.ema:g}, but kohya's sd-scripts average no weights: train with `trainer: native`, or set "

@@ -118,6 +118,8 @@ class Trainer:
             lr=settings.learning_rate,
             weight_decay=settings.weight_decay,
         )
+        # Steps alone: what is validated or drawn would be compiled anew for its sizes.
+        self._predict = torch.compile(adapter.model.predict) if settings.compile else adapter.model.predict
         self._captions: dict[tuple[str, int], Conditioning] = {}
         if self.keeps_prior or not adapter.trains_reading:
             self._captions = self._encode_captions()
@@ -177,7 +179,7 @@ class Trainer:
         mask = None if masks is None else masks.to(model.device)
         low = self.settings.precision != "float32"
         with torch.autocast(model.device.type, torch.bfloat16, enabled=low):
-            prediction = model.predict(noisy, timesteps, {**self._told(batch), **self._seen(batch)})
+            prediction = self._predict(noisy, timesteps, {**self._told(batch), **self._seen(batch)})
             prior = self._prior(noisy, timesteps, batch) if self.keeps_prior else None
         target = self.objective.target(latents, noise, timesteps)
         losses = self.objective.losses(prediction, target, timesteps, mask, prior)
@@ -188,7 +190,7 @@ class Trainer:
         """Return what the base model says without the adapter."""
         told = self._base_told(batch)
         with torch.no_grad(), adapters_off(*networks_of(self.adapter.model).values()):
-            prediction = self.adapter.model.predict(noisy, timesteps, {**told, **self._seen(batch)})
+            prediction = self._predict(noisy, timesteps, {**told, **self._seen(batch)})
         return Prior(prediction, self.settings.masked_prior)
 
     def _told(self, batch: Draw) -> Conditioning:
