@@ -11,7 +11,7 @@ import bpy, bmesh  # bmesh is there once bpy is imported
 from render_film import Stage
 from render_stills import FACES, POSES, asked, draw, render
 
-METRES = {"full": (3.9, 1.4), "medium": (2.75, 1.6), "close": (1.85, 1.75)}  # seen from bottom to top, and the height in the middle
+METRES = {"full": (4.0, 1.21), "medium": (3.15, 1.455), "close": (1.85, 1.75)}  # seen from bottom to top, and the height in the middle
 PHASES = {"walking": math.pi / 2, "jumping": 0.6, "waving": 0.3}
 WORDS = {"full": "full body", "medium": "medium shot", "close": "close-up"}
 LENS, SENSOR = 46, 36

@@ -174,8 +174,18 @@ def test_a_batch_meets_every_noise_level(stills):
     networks = denoiser.Denoiser(denoiser.build_tokenizer(stills.stills))
     loss = denoiser.DenoiserLoss(networks, lesson_of(0.0), replace(SHORT, batch=10), torch.device("cpu"))
     for number in range(5):
-        times = loss._timesteps(10, torch.Generator().manual_seed(number))
+        times = loss._timesteps(torch.arange(10), torch.Generator().manual_seed(number))
         assert sorted((times // 100).tolist()) == list(range(10))
+
+
+def test_groups_see_a_timestep_as_often_as_it_is_large(stills):
+    networks = denoiser.Denoiser(denoiser.build_tokenizer(stills.stills))
+    loss = denoiser.DenoiserLoss(networks, lesson_of(0.0), SHORT, torch.device("cpu"))
+    units = torch.arange(400).repeat_interleave(4)
+    times = loss._timesteps(units, torch.Generator().manual_seed(0)).double()
+    assert times.shape == (400,)
+    assert (times < 500).double().mean() == pytest.approx(0.25, abs=0.01)
+    assert (times**2 / 1000).mean() == pytest.approx(500, abs=10)
 
 
 def test_nobody_weighs_more_where_noise_hides_him(stills):

@@ -101,7 +101,7 @@ class DenoiserLoss:
         views = torch.randint(self.lesson.latents.shape[1], (count,), generator=generator)[units]
         clean = self.lesson.latents[rows, views].to(self.device)
         noise = torch.randn(count, *clean.shape[1:], generator=generator)[units].to(self.device)
-        timesteps = self._timesteps(count, generator)[units].to(self.device)
+        timesteps = self._timesteps(units, generator)[units].to(self.device)
         fates = [seeded_generator(self.schedule.seed, f"caption {step}", unit) for unit in units.tolist()]
         captions = [vary_caption(self.lesson.captions[row], fate) for row, fate in zip(rows, fates, strict=True)]
         weights = self._weights(self.lesson.weights[rows, views].to(self.device), timesteps, captions)
@@ -129,9 +129,15 @@ class DenoiserLoss:
         rows += [self._singles[place] for place in singles.tolist()]
         return rows, torch.tensor([*units, *range(groups, groups + alone)])
 
-    def _timesteps(self, count: int, generator: torch.Generator) -> torch.Tensor:
-        """Return a timestep (N,) out of each of N equal parts of the schedule: a batch misses no noise level."""
+    def _timesteps(self, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        """Return a timestep for each unit, one out of each equal part of the schedule: a batch misses no noise level.
+
+        Groups see much noise more often, in which poses are decided: a timestep as often as it is large.
+        """
+        members = units.bincount()
+        count = len(members)
         places = (torch.randperm(count, generator=generator) + torch.rand(count, generator=generator)) / count
+        places = torch.where(members > 1, places.sqrt(), places)
         steps: int = self.noises.config.num_train_timesteps
         return (places * steps).long().clamp(max=steps - 1)
 

@@ -22,7 +22,7 @@ FIGURE_WEIGHT, HEAD_WEIGHT, FACE_WEIGHT = 6.0, 10.0, 24.0
 
 A face in a full shot is 3% of the picture: counted alike, places are learnt long before clothes and faces.
 """
-FRAMES = {"full": (-0.256, 0.169), "medium": (-0.22, 0.24), "close": (-0.16, 0.357)}
+FRAMES = {"full": (-0.36, 0.167), "medium": (-0.29, 0.212), "close": (-0.16, 0.357)}
 """How low in the picture a head is to be seen and how large, by shot, as samples/world/render_groups.py frames it.
 
 Where a caption says where somebody is, a network of few parameters and hours need not learn where, only what.
