@@ -41,6 +41,12 @@ class CaptionConfig(StageConfig):
         default=False,
         description="crops have the bucket's shape that fits the subject best, for `train.buckets`; false: squares",
     )
+    body_margin: float = Field(
+        default=1.2, ge=1, le=4, description="how long a body's crop is, in the body's longer side: air around it"
+    )
+    face_share: float = Field(
+        default=0.5, ge=0.1, le=1, description="how much of its crop's height a face fills: 0.4 to 0.6 for most bases"
+    )
     deny: tuple[str, ...] = Field(
         default=(), description="words that no caption may hold, besides those that its type is denied"
     )

@@ -6,7 +6,9 @@ from models.buckets import Size, buckets, nearest_bucket
 
 Box = tuple[float, float, float, float]
 BODY_MARGIN = 1.2
-FACE_SHARE = 0.5  # a face fills 40-60% of an expression's crop
+"""How long a body's crop is, in the body's own length or width."""
+FACE_SHARE = 0.5
+"""How much of the height of a face's crop the face fills; the field's guides say 0.4 to 0.6."""
 SQUARE: tuple[Size, ...] = ((1, 1),)
 """The one shape of crops where no buckets are wanted."""
 SHAPES = buckets(512)
@@ -21,24 +23,25 @@ def as_floats(box: tuple[int, int, int, int]) -> Box:
     return x0, y0, x1, y1
 
 
-def body_crop(box: Box, size: Size, shapes: Sequence[Size] = SQUARE) -> Box:
+def body_crop(box: Box, size: Size, shapes: Sequence[Size] = SQUARE, margin: float = BODY_MARGIN) -> Box:
     """Return the crop that shows the whole of a character's box with a little air, of the shape that adds least to it.
 
     Args:
         box: x0, y0, x1, y1 in pixels.
         size: width and height of the picture, in pixels.
         shapes: what to choose from, as width and height.
+        margin: how long the crop is, in the longer side of the box.
     """
     width, height = box[2] - box[0], box[3] - box[1]
-    air = BODY_MARGIN * max(width, height) - max(width, height)
+    air = margin * max(width, height) - max(width, height)
     width, height = min(width + air, size[0]), min(height + air, size[1])
     shape = nearest_bucket(width, height, shapes)
     return _around(_middle(box), max(width, height * shape[0] / shape[1]), shape, size)
 
 
-def face_crop(face: Box, size: Size) -> Box:
-    """Return the square of which a face fills about half the height."""
-    side = max(face[2] - face[0], face[3] - face[1]) / FACE_SHARE
+def face_crop(face: Box, size: Size, share: float = FACE_SHARE) -> Box:
+    """Return the square of whose height a face fills this share."""
+    side = max(face[2] - face[0], face[3] - face[1]) / share
     return _around(_middle(face), side, SQUARE[0], size)
 
 

@@ -117,9 +117,9 @@ def layer_crops(known: Known, config: CaptionConfig) -> Iterator[Crop | Rejected
         yield Rejected(id=f"{layer.id}:caption", reason="face_too_small")
     if config.type != "expression":
         shapes = SHAPES if config.buckets else SQUARE
-        yield crop_of(known, "body", body_crop(as_floats(layer.box), size, shapes), role, config)
+        yield crop_of(known, "body", body_crop(as_floats(layer.box), size, shapes, config.body_margin), role, config)
     if config.type != "pose" and near is not None:
-        yield crop_of(known, "face", face_crop(near, size), role, config)
+        yield crop_of(known, "face", face_crop(near, size, config.face_share), role, config)
 
 
 def is_large_enough(face: Box) -> bool:

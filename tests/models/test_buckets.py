@@ -95,6 +95,18 @@ def test_squares_are_cut_as_ever(placed):
         assert scaled_size(crop, 520) == (520, 520)
 
 
+@given(boxes(), st.floats(1, 4), st.floats(0.1, 1))
+def test_a_subject_has_as_much_of_its_crop_as_is_asked_for_where_the_picture_is_large_enough(placed, margin, share):
+    box, size = placed
+    longer = max(box[2] - box[0], box[3] - box[1])
+    for crop, side in (
+        (body_crop(box, size, margin=margin), margin * longer),
+        (face_crop(box, size, share=share), longer / share),
+    ):
+        assert crop[2] - crop[0] == pytest.approx(min(side, *size), abs=0.02)
+        assert crop[3] - crop[1] == pytest.approx(min(side, *size), abs=0.02)
+
+
 @given(boxes())
 def test_a_body_is_cut_out_in_the_shape_of_a_bucket(placed):
     box, size = placed
