@@ -14,6 +14,10 @@ CLIP_TOKENS = 77
 """What CLIP, and so Stable Diffusion, reads of a prompt at once, ends included."""
 MOST_CLIP_TOKENS = 3 * (CLIP_TOKENS - 2) + 2
 """As many as are read of a longer prompt in parts, ends included."""
+BODY_MARGIN = 1.2
+"""How long a body's crop is, in the body's own length or width."""
+FACE_SHARE = 0.5
+"""How much of the height of a face's crop the face fills; the field's guides say 0.4 to 0.6."""
 
 
 class CaptionConfig(StageConfig):
@@ -42,10 +46,16 @@ class CaptionConfig(StageConfig):
         description="crops have the bucket's shape that fits the subject best, for `train.buckets`; false: squares",
     )
     body_margin: float = Field(
-        default=1.2, ge=1, le=4, description="how long a body's crop is, in the body's longer side: air around it"
+        default=BODY_MARGIN,
+        ge=1,
+        le=4,
+        description="how long a body's crop is, in the body's longer side: air around it",
     )
     face_share: float = Field(
-        default=0.5, ge=0.1, le=1, description="how much of its crop's height a face fills: 0.4 to 0.6 for most bases"
+        default=FACE_SHARE,
+        ge=0.1,
+        le=1,
+        description="how much of its crop's height a face fills: 0.4 to 0.6 for most bases",
     )
     deny: tuple[str, ...] = Field(
         default=(), description="words that no caption may hold, besides those that its type is denied"

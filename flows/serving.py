@@ -46,7 +46,7 @@ def is_up(api: str) -> bool:
 def running_server() -> Iterator[str]:
     """Point this process's Prefect at a running server, or at one of its own, whose UI lives as long as the run."""
     address = urlsplit(api_url())
-    with server(address.hostname or "127.0.0.1", address.port or DEFAULT_PORT) as api:
+    with server(address.hostname or "127.0.0.1", address.port) as api:
         os.environ[API_VARIABLE] = api
         os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
         os.environ["DO_NOT_TRACK"] = "1"
@@ -67,19 +67,11 @@ def send_what_waits() -> None:
 
 
 def serve_project(config: Path, host: str, port: int | None) -> None:
-    """Serve a project's deployments until SIGINT or SIGTERM; the server goes with them if it was started here.
-
-    Raises:
-        InputFault: `port` is not that of the server which the environment names.
-    """
+    """Serve a project's deployments until SIGINT or SIGTERM; the server goes with them if it was started here."""
     project = load_project(config)
-    named = os.environ.get(API_VARIABLE)
-    if named and port not in {None, urlsplit(named).port}:
-        message = f"--port {port}: {API_VARIABLE} names {named}, where every command looks: leave out one of the two"
-        raise InputFault(message)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
-    with server(host, port or DEFAULT_PORT) as api:
+    with server(host, port) as api:
         os.environ[API_VARIABLE] = api
         from prefect import serve  # noqa: PLC0415  it reads the address when it is imported
         from prefect.settings import PREFECT_RUNNER_POLL_FREQUENCY, temporary_settings  # noqa: PLC0415
@@ -99,15 +91,20 @@ def serve_project(config: Path, host: str, port: int | None) -> None:
 
 
 @contextmanager
-def server(host: str, port: int) -> Iterator[str]:
+def server(host: str, port: int | None) -> Iterator[str]:
     """Yield the address of a running server; where none answers, one is started, which the last of its users stops.
 
+    port: None for the one that the environment names, else 4200.
+
     Raises:
-        InputFault: the address is open to other machines and no password is set.
+        InputFault: the environment names another port, or the address is open to other machines and no password is set.
         StageFault: the server did not come up.
     """
     named = os.environ.get(API_VARIABLE)
-    api = named or f"http://{host}:{port}/api"
+    if named and port not in {None, urlsplit(named).port}:
+        message = f"--port {port}: {API_VARIABLE} names {named}, where every command looks: leave out one of the two"
+        raise InputFault(message)
+    api = named or f"http://{host}:{port or DEFAULT_PORT}/api"
     if named and urlsplit(api).hostname not in LOOPBACK:
         if not is_up(api):
             message = f"no Prefect server answers at {api}, which {API_VARIABLE} names: start it there, or unset "
@@ -115,7 +112,9 @@ def server(host: str, port: int) -> Iterator[str]:
         yield api
         return
     # by machine too: a home may be shared by several
-    folder = platformdirs.user_state_path("reel2lora") / f"prefect-{platform.node()}-{urlsplit(api).port or port}"
+    folder = (
+        platformdirs.user_state_path("reel2lora") / f"prefect-{platform.node()}-{urlsplit(api).port or DEFAULT_PORT}"
+    )
     with shared(folder, lambda: is_up(api), lambda: start_server(api, host)):
         yield api
 

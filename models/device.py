@@ -29,9 +29,12 @@ def is_quick_in_bfloat16(device: torch.device) -> bool:
     return device.type != "cpu" or any(torch.cpu.get_capabilities().get(each, False) for each in _BFLOAT16)
 
 
-def lacks_compiler(device: torch.device) -> str:
-    """Return what torch lacks to compile networks for `device`, and where it is had; empty where it lacks nothing."""
+def no_compiling(device: torch.device) -> str:
+    """Return why torch cannot compile networks for `device`, with what to do; empty where it can."""
     if device.type == "cuda":
-        return "" if find_spec("triton") else "Triton is not installed: pip install triton"
-    compiler = os.environ.get("CXX", "g++")
-    return "" if shutil.which(compiler) else f"there is no C++ compiler {compiler!r}: install g++, or name one in CXX"
+        lacking = "" if find_spec("triton") else "Triton is not installed: pip install triton"
+    else:
+        compiler = os.environ.get("CXX", "g++")
+        there = shutil.which(compiler)
+        lacking = "" if there else f"there is no C++ compiler {compiler!r}: install g++, or name one in CXX"
+    return lacking and f"compile is on, but {lacking}; or set compile to false"

@@ -2,13 +2,10 @@
 
 from collections.abc import Sequence
 
+from data_contracts.lora_stages import BODY_MARGIN, FACE_SHARE
 from models.buckets import Size, buckets, nearest_bucket
 
 Box = tuple[float, float, float, float]
-BODY_MARGIN = 1.2
-"""How long a body's crop is, in the body's own length or width."""
-FACE_SHARE = 0.5
-"""How much of the height of a face's crop the face fills; the field's guides say 0.4 to 0.6."""
 SQUARE: tuple[Size, ...] = ((1, 1),)
 """The one shape of crops where no buckets are wanted."""
 SHAPES = buckets(512)

@@ -4,7 +4,8 @@ import hashlib
 import zipfile
 from dataclasses import dataclass
 
-from models.weights import MissingWeights, WebFile
+from models.web_file import WebFile
+from models.weights import MissingWeights
 
 
 @dataclass(frozen=True)

@@ -28,29 +28,26 @@ def base_faults(base: Path) -> list[Fault]:
 
 def trainer_faults(project: Project, base: Path, loras: list[str]) -> list[Fault]:
     """Return a fault for each LoRA whose trainer cannot train it on this base model, or with these settings."""
-    from models.device import gpu_or_cpu, lacks_compiler  # noqa: PLC0415  imports torch
+    from models.device import gpu_or_cpu, no_compiling  # noqa: PLC0415  imports torch
     from models.diffusion.key_formats import KEY_FORMATS, no_dora, no_embedding  # noqa: PLC0415  imports torch
     from models.trainers.kohya_config import require_possible  # noqa: PLC0415
 
     faults = []
     family = family_of(base)
     keys = KEY_FORMATS[family]
-    compiler = lacks_compiler(gpu_or_cpu())
-    lacking = compiler and f"compile is on, but {compiler}; or set compile to false"
     for name, plan in project.loras.items():
         if name not in loras:
             continue
         settings = plan.train.settings
-        wanted = (
-            (settings.dora, no_dora(keys)),
-            (settings.embedding_vectors > 0, no_embedding(keys)),
-            (settings.clip_skip > 1, no_clip_skip(family)),
-            (settings.compile, lacking),
+        troubles = (
+            no_dora(keys) if settings.dora else "",
+            no_embedding(keys) if settings.embedding_vectors else "",
+            no_clip_skip(family) if settings.clip_skip > 1 else "",
+            no_compiling(gpu_or_cpu()) if settings.compile else "",
         )
         faults += [
             Fault(place=f"loras.{name}.train", rule="trainer", value=trouble, severity="error")
-            for asked, trouble in wanted
-            if asked and trouble
+            for trouble in filter(None, troubles)
         ]
         if plan.train.trainer != "kohya":
             continue

@@ -19,7 +19,7 @@ from models.caption.answers import UnreadableAnswer
 from models.caption.asking import MAX_NEW_TOKENS, TEMPERATURE, describe_with
 from models.caption.questions import Question
 from models.caption.template import Facts
-from models.device import gpu_or_cpu
+from models.device import gpu_or_cpu, half_precision
 from models.pictures import Picture
 from models.seeds import derived_seed
 from models.transformers_network import load_network
@@ -137,15 +137,10 @@ class Qwen2VL:
 
     def _load(self) -> Any:  # noqa: ANN401
         """Return the network: in half precision on a GPU, in 4 bit where that is asked for, in float32 on a CPU."""
-        on_gpu = gpu_or_cpu().type == "cuda"
-        half = torch.bfloat16 if not on_gpu or torch.cuda.is_bf16_supported() else torch.float16
-        quantisation = _four_bit(half) if self._four_bit else None
-        network = load_network(
-            self._kind,
-            self._folder,
-            dtype=half if on_gpu or self._four_bit else torch.float32,
-            quantisation=quantisation,
-        )
+        device = gpu_or_cpu()
+        dtype = torch.bfloat16 if self._four_bit and device.type == "cpu" else half_precision(device)
+        quantisation = _four_bit(dtype) if self._four_bit else None
+        network = load_network(self._kind, self._folder, dtype=dtype, quantisation=quantisation)
         # The checkpoint's own samples, and penalises what is repeated: JSON's quotes.
         network.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
         return network

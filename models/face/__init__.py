@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 
 from models.backends import Backend, Backends
 from models.pose import BLAZEPOSE, POSE_ESTIMATORS, RTMPOSE_M
-from models.weights import PackagedFile, WebFile
+from models.web_file import WebFile
+from models.weights import PackagedFile
 
 Image = NDArray[np.uint8]
 Box = tuple[float, float, float, float]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.backends import Backend, Backends
-from models.weights import WebFile
+from models.web_file import WebFile
 
 Image = NDArray[np.uint8]
 Hole = NDArray[np.bool_]

@@ -2,7 +2,7 @@
 
 Suvorov et al., "Resolution-robust Large Mask Inpainting with Fourier Convolutions", WACV 2022, arXiv 2109.07161. The
 file is the TorchScript that Sanster made of the authors' checkpoint, the one that simple-lama-inpainting fetches; it is
-opened only once its SHA-256 is right (`models.weights.WebFile`), as TorchScript may hold code.
+opened only once its SHA-256 is right (`models.web_file.WebFile`), as TorchScript may hold code.
 """
 
 from pathlib import Path

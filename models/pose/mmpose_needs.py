@@ -4,7 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from models.weights import MissingWeights, WebFile
+from models.web_file import WebFile
+from models.weights import MissingWeights
 
 PYTHON_VARIABLE = "REEL2LORA_MMPOSE_PYTHON"
 """Names the interpreter of mmpose's environment."""

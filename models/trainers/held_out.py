@@ -29,8 +29,7 @@ _PLAIN = {
     "timestep_sampling": "uniform",
     "timestep_shift": 1.0,
 }
-"""What is measured depends on the data alone, not on how much the settings let each mistake count, nor how they compute
-it."""
+"""What is measured depends on the data alone: not on what the settings let each mistake count, or how they compute."""
 
 
 class HeldOut:

@@ -140,45 +140,39 @@ def refuse_unknown(settings: TrainSettings) -> None:
     Raises:
         InputFault: they would train something else than the settings say.
     """
-    if settings.choose != "last" or settings.patience:
-        message = (
-            f"choose is {settings.choose!r} and patience {settings.patience}, but kohya's sd-scripts validate nothing: "
-            "train with `trainer: native`, or set 'last' and 0"
-        )
-        raise InputFault(message)
-    if settings.dora:
-        message = "dora is on, but kohya's sd-scripts train no DoRA: train with `trainer: native`, or set dora to false"
-        raise InputFault(message)
-    if settings.compile:
-        message = (
-            "compile is on, but what kohya's sd-scripts compile was not tried: train with `trainer: native`, or set "
-            "compile to false"
-        )
-        raise InputFault(message)
-    if settings.ema:
-        message = (
-            f"ema is {settings.ema:g}, but kohya's sd-scripts average no weights: train with `trainer: native`, or set "
-            "ema to 0"
-        )
-        raise InputFault(message)
-    if settings.embedding_vectors:
-        message = (
-            f"embedding_vectors is {settings.embedding_vectors}, but kohya's sd-scripts train embeddings apart from "
-            "LoRAs: train with `trainer: native`, or set embedding_vectors to 0"
-        )
-        raise InputFault(message)
-    if settings.precision == "nf4":
-        message = (
-            "precision is nf4, but kohya's sd-scripts hold no Stable Diffusion in 4 bits: train with "
-            "`trainer: native`, or set precision to bfloat16"
-        )
-        raise InputFault(message)
-    if settings.masked_loss and settings.masked_prior:
-        message = (
-            f"masked_prior is {settings.masked_prior:g}, but kohya's sd-scripts know nothing like it: train with "
-            "`trainer: native`, or set masked_prior to 0, with which parts of the subject appear everywhere"
-        )
-        raise InputFault(message)
+    nothing_alike = (
+        (
+            settings.choose != "last" or settings.patience,
+            f"choose is {settings.choose!r} and patience {settings.patience}",
+            "validate nothing",
+            "'last' and 0",
+        ),
+        (settings.dora, "dora is on", "train no DoRA", "dora to false"),
+        (settings.compile, "compile is on", "were not tried compiled", "compile to false"),
+        (settings.ema, f"ema is {settings.ema:g}", "average no weights", "ema to 0"),
+        (
+            settings.embedding_vectors,
+            f"embedding_vectors is {settings.embedding_vectors}",
+            "train embeddings apart from LoRAs",
+            "embedding_vectors to 0",
+        ),
+        (
+            settings.precision == "nf4",
+            "precision is nf4",
+            "hold no Stable Diffusion in 4 bits",
+            "precision to bfloat16",
+        ),
+        (
+            settings.masked_loss and settings.masked_prior,
+            f"masked_prior is {settings.masked_prior:g}",
+            "know nothing like it",
+            "masked_prior to 0, with which parts of the subject appear everywhere",
+        ),
+    )
+    for asked, value, theirs, instead in nothing_alike:
+        if asked:
+            message = f"{value}, but kohya's sd-scripts {theirs}: train with `trainer: native`, or set {instead}"
+            raise InputFault(message)
 
 
 def differences(settings: TrainSettings) -> list[str]:

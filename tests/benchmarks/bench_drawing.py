@@ -1,7 +1,7 @@
 """Pictures drawn in batches beside the same pictures drawn one by one, in turns, in CPU time of one thread.
 
-The lite base model, as the demo draws with it: 128 pixels, 25 steps, with guidance; without a LoRA, with a stack of two,
-and with the ways of stacking that ask the denoiser several times a step.
+The lite base model, as the demo draws with it: 128 pixels, 25 steps, with guidance; without a LoRA, with a stack of
+two, and with the ways of stacking that ask the denoiser several times a step.
 """
 
 import os

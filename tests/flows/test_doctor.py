@@ -13,7 +13,8 @@ from data_contracts.project_file import load_project
 from flows.commands.doctor import fetch_missing
 from flows.main import app
 from models.backends import Backend, Backends
-from models.weights import MissingWeights, Package, WebFile
+from models.web_file import WebFile
+from models.weights import MissingWeights, Package
 from tasks import backends as stage_backends
 from tests.small_project import CONFIG
 

@@ -10,13 +10,13 @@ from data_contracts.faults import InputFault
 from data_contracts.project_file import load_project
 from data_contracts.training import TrainSettings
 from flows.checks.memory_faults import trainer_faults
-from models.device import lacks_compiler
+from models.device import no_compiling
 from models.trainers.kohya_config import require_possible
 from tests.models.family_runs import as_killed_after_the_first_checkpoint, left_by, tiny_examples, train_in
 from tests.random_base import make_random_base
 from tests.small_project import CONFIG
 
-NOT_HERE = lacks_compiler(torch.device("cpu"))
+NOT_HERE = no_compiling(torch.device("cpu"))
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from models.face import EXPRESSION_LABELERS, EXPRESSIONS, Face
 from models.face.hsemotion import CLASSES, HsEmotion, picture_of
 from models.normalise import IMAGENET
-from models.weights import FOLDER_VARIABLE, MissingWeights
+from models.web_file import FOLDER_VARIABLE
+from models.weights import MissingWeights
 from tests.models.onnx_models import known_network, random_network
 
 INPUT = ("input", (224, 224))

@@ -112,7 +112,7 @@ OTHER = {
 FLOW_MATCHING = {"timestep_sampling", "timestep_shift"}  # nothing to Stable Diffusion 1.x
 VALIDATION = {"validate_every", "validate_pictures", "choose", "patience"}  # with kohya refused where they would decide
 VALIDATION |= {"validate_drawn", "drawn_embedder", "drawn_text_scorer"}
-REFUSED = {"dora", "ema", "embedding_vectors", "embedding_init", "embedding_learning_rate"}
+REFUSED = {"dora", "ema", "compile", "embedding_vectors", "embedding_init", "embedding_learning_rate"}
 BESIDE = {"tensorboard"}  # made of our own logs
 
 
@@ -138,6 +138,7 @@ def test_every_setting_changes_what_sd_scripts_are_told(base, examples, tmp_path
         ({"patience": 2}, "choose is 'last' and patience 2"),
         ({"dora": True}, "dora is on"),
         ({"ema": 0.9}, "ema is 0.9"),
+        ({"compile": True}, "compile is on"),
         ({"embedding_vectors": 2}, "embedding_vectors is 2"),
     ],
 )

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from models.inpaint import BIG_LAMA, INPAINTERS
 from models.inpaint.lama import LamaInpainter
-from models.weights import FOLDER_VARIABLE, MissingWeights
+from models.web_file import FOLDER_VARIABLE
+from models.weights import MissingWeights
 
 
 class MeanOutside(torch.nn.Module):

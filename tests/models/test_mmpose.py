@@ -17,7 +17,8 @@ import torch
 from models.pose import MMPOSE_CHECKPOINT, POSE_ESTIMATORS, isolate
 from models.pose.mmpose import CHILD, ChildEnded, PoseProcess, mmpose_process
 from models.pose.mmpose_needs import PYTHON_VARIABLE, MmposePython, OpenMmlabFile
-from models.weights import FOLDER_VARIABLE, MissingWeights, fetcher
+from models.web_file import FOLDER_VARIABLE
+from models.weights import MissingWeights, fetcher
 from tests.models.sample_film import rows
 
 ROOT = Path(__file__).parents[2]

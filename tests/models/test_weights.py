@@ -12,16 +12,8 @@ import huggingface_hub.constants
 import pytest
 
 from models.backends import Backend, Backends
-from models.weights import (
-    FOLDER_VARIABLE,
-    HubModel,
-    MissingWeights,
-    Package,
-    PackagedFile,
-    WebFile,
-    _sha256_as_seen,
-    fetcher,
-)
+from models.web_file import FOLDER_VARIABLE, WebFile, _sha256_as_seen
+from models.weights import HubModel, MissingWeights, Package, PackagedFile, fetcher
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 MODEL = HubModel("somebody/model", REVISION, "MIT", 1.0, ("config.json", "onnx/model.onnx"))
