@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from models.face import FACE_DETECTORS
 from models.face.pose_head import PoseHead, face_box, face_of
-from models.weights import FOLDER_VARIABLE, MissingWeights
+from models.web_file import FOLDER_VARIABLE
+from models.weights import MissingWeights
 from tests.models.sample_film import rows
 
 

@@ -10,7 +10,8 @@ from models.normalise import IMAGENET
 from models.pose import POSE_ESTIMATORS, RTMPOSE_M
 from models.pose.rtmpose import RtmPose, decode
 from models.pose.top_down import INPUT_HEIGHT, INPUT_WIDTH, crop_around
-from models.weights import FOLDER_VARIABLE, MissingWeights
+from models.web_file import FOLDER_VARIABLE
+from models.weights import MissingWeights
 from models.zipped_file import ZippedFile
 from tests.models.onnx_models import known_network, random_network
 from tests.models.sample_film import rows
