@@ -184,6 +184,10 @@ class Caption(OfFrame):
     box: tuple[float, float, float, float] = Field(
         description="the crop described, a square or of a bucket's shape: x0, y0, x1, y1 in pixels"
     )
+    face: tuple[float, float, float, float] | None = Field(
+        default=None,
+        description="expressions: the face, alone to be learnt, in the same pixels; None: the whole figure",
+    )
     facets: Facets
     role: Role = "subject"
     text: str = Field(min_length=1)

@@ -8,9 +8,10 @@ from pydantic import Field, model_validator
 from data_contracts.adapter_settings import AdapterSettings
 from data_contracts.config import Config
 from data_contracts.generation import Precision
+from data_contracts.validation_settings import ValidationSettings
 
 
-class TrainSettings(AdapterSettings):
+class TrainSettings(AdapterSettings, ValidationSettings):
     """The knobs of one training run. The defaults suit a character LoRA on Stable Diffusion 1.5."""
 
     clip_skip: int = Field(
@@ -75,6 +76,18 @@ class TrainSettings(AdapterSettings):
     caption_dropout: float = Field(
         default=0.05, ge=0, le=1, description="share of examples shown without caption; keeps guidance working"
     )
+    caption_tag_dropout: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of each caption's parts, between commas, that are left out, the first always stays: the "
+        "trigger learns to call the subject in short prompts too",
+    )
+    blank_preservation: bool = Field(
+        default=False,
+        description="what is shown without caption stays as the base model draws it, and is not learnt: guidance then "
+        "strengthens all that the LoRA adds, where otherwise it adds the most of it without being asked",
+    )
     masked_loss: bool = Field(default=False, description="only what the mask shows is learnt; every example needs one")
     masked_prior: float = Field(
         default=1.0,
@@ -108,33 +121,6 @@ class TrainSettings(AdapterSettings):
         description="losses, rate and pictures as TensorBoard's event files too, in `tensorboard/` of the output",
         json_schema_extra={"digest": False},
     )
-    validate_every: int = Field(
-        default=250, ge=0, description="steps between validations, on pictures that were held out; 0: never"
-    )
-    validate_pictures: int = Field(
-        default=16, ge=1, le=1000, description="held-out pictures of a validation, and as many learnt ones, at most"
-    )
-    validate_drawn: int = Field(
-        default=0,
-        ge=0,
-        le=256,
-        description="pictures drawn at each validation, of held-out captions, by sample_steps and sample_guidance: how "
-        "like held-out ones they are, how different, and whether they repeat learnt ones; 0: none",
-    )
-    drawn_embedder: str | None = Field(
-        default=None, description="a backend of models/embed, for likeness and diversity of what is drawn"
-    )
-    drawn_text_scorer: str | None = Field(
-        default=None, description="a backend of models/metrics/text_scorers, for what is drawn and its caption"
-    )
-    choose: Literal["last", "best", "likeness"] = Field(
-        default="last",
-        description="which step's weights the LoRA has: the last; best: those that denoise held-out pictures best; "
-        "likeness: those that draw what is likest to them",
-    )
-    patience: int = Field(
-        default=0, ge=0, description="training ends after so many validations without gain over the best; 0: never"
-    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> "TrainSettings":
@@ -143,20 +129,14 @@ class TrainSettings(AdapterSettings):
                 f"warmup_steps is {self.warmup_steps}, but there are only {self.steps} steps: lower it below steps"
             )
             raise ValueError(message)
+        if self.blank_preservation and not self.caption_dropout:
+            message = (
+                "blank_preservation is on, but caption_dropout is 0, so nothing is shown without caption: raise it to "
+                "0.25, or set blank_preservation to false"
+            )
+            raise ValueError(message)
         if self.sample_every and not self.sample_prompts:
             message = f"sample_every is {self.sample_every}, but sample_prompts is empty: give a prompt, or set it to 0"
-            raise ValueError(message)
-        if not self.validate_every and (self.choose != "last" or self.patience):
-            message = (
-                f"choose is {self.choose!r} and patience {self.patience}, but validate_every is 0, so nothing is "
-                "measured: raise validate_every, or choose 'last' with patience 0"
-            )
-            raise ValueError(message)
-        if self.choose == "likeness" and not (self.validate_drawn and self.drawn_embedder):
-            message = (
-                f"choose is 'likeness', but validate_drawn is {self.validate_drawn} and drawn_embedder "
-                f"{self.drawn_embedder}: draw 4 pictures or more and name an embedder, or choose 'best'"
-            )
             raise ValueError(message)
         return self
 

@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from data_contracts.lora_stages import BODY_MARGIN, FACE_SHARE
 from models.buckets import Size, buckets, nearest_bucket
+from models.pictures import Picture
 
 Box = tuple[float, float, float, float]
 SQUARE: tuple[Size, ...] = ((1, 1),)
@@ -11,6 +14,8 @@ SQUARE: tuple[Size, ...] = ((1, 1),)
 SHAPES = buckets(512)
 """The shapes of crops for buckets: those of all resolutions up to 512 that 64 divides, and nearly so of all others."""
 HALF_A_PIXEL = 0.5
+FACE_ROOM = 1.2
+"""How large the oval is that counts as the face, in the face's box: brows and chin are at its edge."""
 SAME_WIDTH = 1.25  # a plate less than this wider than its crop gives one crop: three would show the same
 
 
@@ -40,6 +45,26 @@ def face_crop(face: Box, size: Size, share: float = FACE_SHARE) -> Box:
     """Return the square of whose height a face fills this share."""
     side = max(face[2] - face[0], face[3] - face[1]) / share
     return _around(_middle(face), side, SQUARE[0], size)
+
+
+def within_face(mask: Picture, face: Box, crop: Box) -> Picture:
+    """Return the part of a crop's mask `(H, W)` that lies in the oval of a face: not the hair, nor what is worn.
+
+    What shows an expression is small, and hair and clothes are the same in many pictures of it: where they count, they
+    are learnt first.
+
+    Args:
+        mask: of the crop, at any size.
+        face: x0, y0, x1, y1 in pixels of the picture that the crop is of.
+        crop: in the same pixels.
+    """
+    height, width = mask.shape
+    across, down = width / (crop[2] - crop[0]), height / (crop[3] - crop[1])
+    x, y = _middle(face)
+    rows, columns = np.mgrid[:height, :width] + HALF_A_PIXEL
+    beside = (columns - (x - crop[0]) * across) / ((face[2] - face[0]) / 2 * FACE_ROOM * across)
+    above = (rows - (y - crop[1]) * down) / ((face[3] - face[1]) / 2 * FACE_ROOM * down)
+    return np.where(beside**2 + above**2 <= 1, mask, 0).astype(mask.dtype)
 
 
 def wide_crops(size: Size, shapes: Sequence[Size] = SQUARE) -> list[Box]:

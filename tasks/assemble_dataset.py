@@ -15,7 +15,7 @@ from data_contracts.records import Caption, Example, Frame, Layer, Plate, Reject
 from data_contracts.size_bands import even_repeats
 from models.buckets import Size
 from models.embed import EMBEDDERS, Embeddings
-from models.framing import Box, scaled_size, trimmed
+from models.framing import Box, scaled_size, trimmed, within_face
 from models.inpaint.provenance import Origin
 from models.pictures import Picture, keep_picture, read_grey, read_rgb
 from models.selection.choose import Candidates, choose
@@ -58,7 +58,7 @@ class Seen:
         return Shown(self.caption.facets, self.caption.film, self.caption.shot)
 
 
-@stage(Example, version=4, sheet=examples_sheet)
+@stage(Example, version=5, sheet=examples_sheet)
 def assemble_dataset(
     out: Path,
     captions: Dataset[Caption],
@@ -125,6 +125,8 @@ def seen_crop(
     if scale > config.max_upscale:
         return Rejected(id=caption.id, reason="too_small", value=scale)
     image, mask = cut(caption, sources, config)
+    if not mask.any():
+        return Rejected(id=caption.id, reason="nothing_to_learn")
     sharp = round(sharpness(image, mask), 3)
     if sharp < config.min_sharpness:
         return Rejected(id=caption.id, reason="blurred", value=sharp)
@@ -191,6 +193,8 @@ def cut(caption: Caption, sources: Sources, config: AssembleDatasetConfig) -> tu
     if config.around != "kept" and not isinstance(source, Plate):
         share = weight[..., None] / WHITE
         image = np.asarray((image * share + PLAIN[config.around] * (1 - share)).round(), np.uint8)
+    if caption.face is not None:
+        weight = within_face(weight, caption.face, caption.box)
     return image, weight
 
 

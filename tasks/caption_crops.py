@@ -61,6 +61,7 @@ class Crop:
     facets: Facets
     facts: Facts
     role: Role = "subject"
+    face: Box | None = None  # where it alone is to be learnt
 
 
 def plate_crops(
@@ -157,7 +158,8 @@ def crop_of(known: Known, part: str, box: Box, role: Role, config: CaptionConfig
         size=size,
         view=facets.view,
     )
-    return Crop(known.layer, f"{known.layer.id}:{part}", box, facets, facts, role)
+    face = known.expression.face_box if config.type == "expression" else None
+    return Crop(known.layer, f"{known.layer.id}:{part}", box, facets, facts, role, face)
 
 
 def picture_of(crop: Crop, sources: Dataset[Layer] | Dataset[Plate], frames: Dataset[Frame]) -> Picture:

@@ -24,7 +24,7 @@ _loaded: dict[tuple[str, str | None, str | None], Captioner] = {}  # at most one
 HOPELESS = 8  # crops of a shot; where none of so many can be described, the captioner is at fault, not a picture
 
 
-@stage(Caption, version=2, by="shot", sheet=captions_sheet)
+@stage(Caption, version=3, by="shot", sheet=captions_sheet)
 def caption_images(  # noqa: PLR0913, PLR0917  one parameter for each stage whose facts a caption may name
     out: Path,  # noqa: ARG001
     sources: Dataset[Layer] | Dataset[Plate],
@@ -112,6 +112,7 @@ def caption_of(crop: Crop, facts: Facts, kind: LoraType, rules: Rules, words: To
         **crop.source.moment(),
         source_id=crop.source.id,
         box=crop.box,
+        face=crop.face,
         facets=crop.facets,
         role=crop.role,
         text=text,

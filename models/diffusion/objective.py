@@ -17,7 +17,7 @@ class Prior:
     """
 
     prediction: torch.Tensor
-    weight: float
+    weight: float | torch.Tensor  # (N, 1, 1, 1)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import compress
 
 import cv2
 import numpy as np
@@ -18,16 +19,22 @@ from models.seeds import seeded_generator
 from models.trainers.order import Slots, batch_of, slots_of
 
 LATENT_STRIDE = 8
+SEPARATOR = ", "
+"""What is between the parts of a caption."""
+FORMS = 4
+"""In how many forms each caption is shown where parts of it are dropped; few, as all are read before the first step."""
 
 
 @dataclass(frozen=True)
 class Prepared:
     """The examples as latents (C, h, w) and, where the loss is masked, masks (1, h, w) in 0..1, on the CPU.
 
-    described: what the denoiser is told of each besides its caption.
+    captions: the forms in which the caption of each is shown.
+    described: what the denoiser is told of each besides.
     """
 
     examples: Sequence[TrainExample]
+    captions: Sequence[Sequence[str]]
     latents: Sequence[torch.Tensor]
     masks: Sequence[torch.Tensor] | None
     views: Sequence[View]
@@ -104,7 +111,23 @@ def prepare(model: DiffusionModel, examples: Sequence[TrainExample], settings: T
             masks.append(_latent_mask(seen.mask, example))
         views.append(_view(seen.shape, seen.size, _read_control(example, model, seen.size)))
     described = [{name: value.cpu() for name, value in model.describe([view]).items()} for view in views]
-    return Prepared(examples, latents, masks or None, views, described)
+    captions = [
+        caption_forms(example.caption, settings.caption_tag_dropout, seeded_generator(settings.seed, "caption", place))
+        for place, example in enumerate(examples)
+    ]
+    return Prepared(examples, captions, latents, masks or None, views, described)
+
+
+def caption_forms(caption: str, dropout: float, generator: torch.Generator) -> list[str]:
+    """Return the forms in which a caption is shown: FORMS of them, each without some of its parts but the first.
+
+    dropout: the share of parts, between commas, that are left out; at 0 the caption alone is returned.
+    """
+    if not dropout:
+        return [caption]
+    first, *others = caption.split(SEPARATOR)
+    kept = torch.rand((FORMS, len(others)), generator=generator) >= dropout
+    return [SEPARATOR.join([first, *compress(others, row)]) for row in kept.tolist()]
 
 
 def draw(prepared: Prepared, settings: TrainSettings, batch_number: int, objective: Objective) -> Draw:
@@ -122,7 +145,9 @@ def draw(prepared: Prepared, settings: TrainSettings, batch_number: int, objecti
         noise.append(torch.randn(shape, generator=generator))
         offsets.append(torch.randn((shape[0], 1, 1), generator=generator))
         dropped = float(torch.rand((), generator=generator)) < settings.caption_dropout
-        captions.append("" if dropped else prepared.examples[index].caption)
+        forms = prepared.captions[index]
+        form = int(torch.randint(len(forms), (), generator=generator))
+        captions.append("" if dropped else forms[form])
     return Draw(indices, torch.cat(times), torch.stack(noise), torch.stack(offsets), captions)
 
 

@@ -26,6 +26,8 @@ _PLAIN = {
     "noise_offset": 0.0,
     "min_snr_gamma": 0.0,
     "masked_prior": 0.0,
+    "blank_preservation": False,
+    "caption_tag_dropout": 0.0,
     "timestep_sampling": "uniform",
     "timestep_shift": 1.0,
 }

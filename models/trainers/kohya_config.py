@@ -148,6 +148,7 @@ def refuse_unknown(settings: TrainSettings) -> None:
             "'last' and 0",
         ),
         (settings.dora, "dora is on", "train no DoRA", "dora to false"),
+        (settings.blank_preservation, "blank_preservation is on", "preserve nothing", "blank_preservation to false"),
         (settings.compile, "compile is on", "were not tried compiled", "compile to false"),
         (settings.ema, f"ema is {settings.ema:g}", "average no weights", "ema to 0"),
         (

@@ -61,6 +61,7 @@ def _kohya(request: TrainRequest, keys: KeyFormat) -> dict[str, str]:
         "ss_min_snr_gamma": settings.min_snr_gamma or None,
         "ss_noise_offset": settings.noise_offset or None,
         "ss_caption_dropout_rate": settings.caption_dropout,
+        "ss_caption_tag_dropout_rate": settings.caption_tag_dropout,
         "ss_max_grad_norm": settings.max_gradient_norm,
         "ss_seed": settings.seed,
         "ss_clip_skip": settings.clip_skip if settings.clip_skip > 1 else None,

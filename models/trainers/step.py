@@ -7,7 +7,7 @@ import torch
 
 from data_contracts.faults import InputFault
 from data_contracts.training import TrainSettings
-from models.diffusion.families import DENOISER, Conditioning, DiffusionModel, networks_of, stack_conditioning
+from models.diffusion.families import DENOISER, Conditioning, DiffusionModel, networks_of
 from models.diffusion.key_formats import no_dora
 from models.diffusion.lora_file import PEFT_MAGNITUDE, AdapterSize
 from models.diffusion.lora_stack import adapter_parameters, adapter_state, adapters_off, add_fresh_adapter
@@ -16,6 +16,7 @@ from models.diffusion.unet_layers import TEXT_ENCODER_LAYERS
 from models.seeds import derived_seed
 from models.trainers.examples import Draw, Prepared, draw
 from models.trainers.optimizers import OPTIMIZERS
+from models.trainers.readings import Readings, seen
 from models.trainers.trained_words import TrainedWords
 
 NAME = "trained"
@@ -120,13 +121,16 @@ class Trainer:
         )
         # Steps alone: what is validated or drawn would be compiled anew for its sizes.
         self._predict = torch.compile(adapter.model.predict) if settings.compile else adapter.model.predict
-        self._captions: dict[tuple[str, int], Conditioning] = {}
-        if self.keeps_prior or not adapter.trains_reading:
-            self._captions = self._encode_captions()
+        read = self.keeps_prior or not adapter.trains_reading
+        self._readings = Readings(adapter.model, prepared) if read else None
 
     @property
     def keeps_prior(self) -> bool:
-        """Whether what lies outside the masks is to stay as the base model draws it."""
+        """Whether something is to stay as the base model draws it: outside the masks, or where nothing is asked for."""
+        return self._keeps_outside or self.settings.blank_preservation
+
+    @property
+    def _keeps_outside(self) -> bool:
         return self.prepared.masks is not None and self.settings.masked_prior > 0
 
     @property
@@ -169,60 +173,40 @@ class Trainer:
         Raises:
             FloatingPointError: one of them is not a finite number.
         """
-        model = self.adapter.model
+        model, settings = self.adapter.model, self.settings
         timesteps = batch.timesteps.to(model.device)
         latents = self.prepared.latents_of(batch.indices).to(model.device)
-        offset = self.settings.noise_offset if self.objective.offsets_noise else 0.0
+        offset = settings.noise_offset if self.objective.offsets_noise else 0.0
         noise = offset_noise(batch.noise, batch.offsets, offset).to(model.device)
         noisy = self.objective.disturb(latents, noise, timesteps)
-        masks = self.prepared.masks_of(batch.indices)
-        mask = None if masks is None else masks.to(model.device)
-        low = self.settings.precision != "float32"
+        mask, blank = self._masks(batch)
+        low = settings.precision != "float32"
         with torch.autocast(model.device.type, torch.bfloat16, enabled=low):
-            prediction = self._predict(noisy, timesteps, {**self._told(batch), **self._seen(batch)})
-            prior = self._prior(noisy, timesteps, batch) if self.keeps_prior else None
+            described = seen(model, self.prepared, batch)
+            prediction = self._predict(noisy, timesteps, {**self._told(batch), **described})
+            prior = None
+            if self._readings is not None and (self._keeps_outside or bool(blank.any())):
+                with torch.no_grad(), adapters_off(*networks_of(model).values()):
+                    base = self._predict(noisy, timesteps, {**self._readings.of(batch), **described})
+                prior = Prior(base, torch.where(blank, 1.0, settings.masked_prior))
         target = self.objective.target(latents, noise, timesteps)
         losses = self.objective.losses(prediction, target, timesteps, mask, prior)
         self._require_finite(losses.detach(), batch, step)
         return losses
 
-    def _prior(self, noisy: torch.Tensor, timesteps: torch.Tensor, batch: Draw) -> Prior:
-        """Return what the base model says without the adapter."""
-        told = self._base_told(batch)
-        with torch.no_grad(), adapters_off(*networks_of(self.adapter.model).values()):
-            prediction = self._predict(noisy, timesteps, {**told, **self._seen(batch)})
-        return Prior(prediction, self.settings.masked_prior)
+    def _masks(self, batch: Draw) -> tuple[torch.Tensor | None, torch.Tensor]:
+        """Return what is learnt (N, 1, h, w), None for all, and of which pictures (N, 1, 1, 1) all is kept instead."""
+        model, masks = self.adapter.model, self.prepared.masks_of(batch.indices)
+        kept = [self.settings.blank_preservation and not caption for caption in batch.captions]
+        blank = torch.tensor(kept, device=model.device)[:, None, None, None]
+        if masks is None and bool(blank.any()):
+            masks = torch.ones_like(self.prepared.latents_of(batch.indices)[:, :1])
+        return (None if masks is None else masks.to(model.device) * ~blank), blank
 
     def _told(self, batch: Draw) -> Conditioning:
-        if self.adapter.trains_reading:
+        if self._readings is None or self.adapter.trains_reading:
             return self.adapter.model.encode_prompts(batch.captions)
-        return self._base_told(batch)
-
-    def _base_told(self, batch: Draw) -> Conditioning:
-        told = [self._captions[self._reading(*pair)] for pair in zip(batch.captions, batch.indices, strict=True)]
-        empty = self._captions[self._reading("", batch.indices[0])]
-        return self._on_device(self.adapter.model.stacked(told, empty))
-
-    def _seen(self, batch: Draw) -> Conditioning:
-        return self._on_device(stack_conditioning([self.prepared.described[index] for index in batch.indices]))
-
-    def _on_device(self, told: Conditioning) -> Conditioning:
-        return {name: tensor.to(self.adapter.model.device) for name, tensor in told.items()}
-
-    def _reading(self, caption: str, index: int) -> tuple[str, int]:
-        """Return what a caption's reading depends on: itself, and where the family edits, the example it is of."""
-        return caption, index if self.adapter.model.edits else 0
-
-    def _encode_captions(self) -> dict[tuple[str, int], Conditioning]:
-        """Return all captions as the base model reads them, on the CPU."""
-        examples = list(enumerate(self.prepared.examples))
-        readings = {self._reading(caption, index) for index, each in examples for caption in ("", each.caption)}
-        encoded: dict[tuple[str, int], Conditioning] = {}
-        with torch.no_grad(), adapters_off(*networks_of(self.adapter.model).values()):
-            for caption, index in sorted(readings):
-                told = self.adapter.model.encode_prompts([caption], [self.prepared.views[index]])
-                encoded[caption, index] = {name: tensor.cpu() for name, tensor in told.items()}
-        return encoded
+        return self._readings.of(batch)
 
     def _require_finite(self, losses: torch.Tensor, batch: Draw, step: int) -> None:
         broken = [place for place, loss in enumerate(losses.tolist()) if not torch.isfinite(torch.tensor(loss))]

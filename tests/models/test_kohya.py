@@ -94,6 +94,7 @@ OTHER = {
     "min_snr_gamma": 0.0,
     "noise_offset": 0.0,
     "caption_dropout": 0.5,
+    "caption_tag_dropout": 0.5,
     "masked_loss": False,
     "masked_prior": 0.5,
     "optimizer": "adamw8bit",
@@ -112,7 +113,15 @@ OTHER = {
 FLOW_MATCHING = {"timestep_sampling", "timestep_shift"}  # nothing to Stable Diffusion 1.x
 VALIDATION = {"validate_every", "validate_pictures", "choose", "patience"}  # with kohya refused where they would decide
 VALIDATION |= {"validate_drawn", "drawn_embedder", "drawn_text_scorer"}
-REFUSED = {"dora", "ema", "compile", "embedding_vectors", "embedding_init", "embedding_learning_rate"}
+REFUSED = {
+    "dora",
+    "ema",
+    "compile",
+    "blank_preservation",
+    "embedding_vectors",
+    "embedding_init",
+    "embedding_learning_rate",
+}
 BESIDE = {"tensorboard"}  # made of our own logs
 
 
@@ -139,6 +148,7 @@ def test_every_setting_changes_what_sd_scripts_are_told(base, examples, tmp_path
         ({"dora": True}, "dora is on"),
         ({"ema": 0.9}, "ema is 0.9"),
         ({"compile": True}, "compile is on"),
+        ({"blank_preservation": True}, "blank_preservation is on"),
         ({"embedding_vectors": 2}, "embedding_vectors is 2"),
     ],
 )

@@ -115,7 +115,7 @@ def test_an_embedding_alone_is_learnt_and_the_base_reads_plain_words(base, examp
     config = TrainSettings.model_validate({**VECTORS, "rank": 0, "resolution": 64, "masked_loss": True})
     trainer = Trainer(Adapter(model, config, "luca"), prepare(model, examples, config), config)
     assert len(trainer.parameters) == 1
-    batch = trainer._base_told(type("Batch", (), {"captions": ["luca"], "indices": [0]}))
+    batch = trainer._readings.of(type("Batch", (), {"captions": ["luca"], "indices": [0]}))
     assert torch.equal(batch["states"], plain)
     assert not torch.equal(read(model, "luca")["states"], plain)
     request = GenerateRequest(

@@ -278,7 +278,7 @@ def test_training_lowers_the_loss(changes, captions_kept, base, prepared: Prepar
     for number in range(config.steps):
         trainer.step(number)
     assert test_loss() < 0.97 * before
-    assert bool(trainer._captions) == captions_kept
+    assert (trainer._readings is not None) == captions_kept
 
 
 def test_what_lies_outside_the_masks_stays_as_the_base_model_draws_it(base, prepared: Prepared):

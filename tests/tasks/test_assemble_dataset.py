@@ -150,3 +150,39 @@ def test_whole_shots_are_held_out_and_two_stay():
     shots = ["a"] * 10 + ["b"] * 10 + ["c"] * 2
     assert shots_to_hold_out(shots, 0.2) == {"c"}
     assert shots_to_hold_out(["a", "b"], 0.9) == set()
+
+
+def test_what_is_learnt_of_a_face_is_inside_its_oval_and_what_is_painted_is_not(tmp_path, rows, captions):
+    faces = [
+        row.model_copy(
+            update={
+                "face": tuple(0.75 * a + 0.25 * b for a, b in zip(row.box, (*row.box[2:], *row.box[:2]), strict=True))
+            }
+        )
+        for row in captions
+    ]
+    whole = {row.id: row for row in assembled(tmp_path, rows, captions, around="grey")}
+    of_figures = assembled(tmp_path, rows, captions, around="grey")
+    of_faces = assembled(tmp_path, rows, Dataset(Caption, rows.folder, faces), around="grey")
+    assert len(of_faces)
+    for row in of_faces:
+        figure = of_figures.path(whole[row.id].mask)
+        mask, all_of_it = read_grey(of_faces.path(row.mask)), read_grey(figure)
+        inside = mask > 0
+        assert inside.any()
+        np.testing.assert_array_equal(mask[inside], all_of_it[inside])
+        rows_of, columns = np.mgrid[:64, :64] + 0.5
+        away = np.hypot(rows_of - 32, columns - 32)
+        assert away[inside].max() <= 1.2 * 16
+        np.testing.assert_array_equal(mask[away < 16], all_of_it[away < 16])
+        np.testing.assert_array_equal(
+            read_rgb(of_faces.path(row.image)), read_rgb(of_figures.path(whole[row.id].image))
+        )
+
+
+def test_a_face_that_the_mask_does_not_show_is_refused(tmp_path, rows, captions):
+    first, *others = captions
+    corner = first.model_copy(update={"face": (*first.box[:2], first.box[0] + 1, first.box[1] + 1)})
+    examples = assembled(tmp_path, rows, Dataset(Caption, rows.folder, [corner, *others]))
+    assert len(examples)
+    assert [each.id for each in refused(examples)["nothing_to_learn"]] == [first.id]

@@ -69,3 +69,14 @@ def test_a_plate_is_one_wide_crop_instead_of_three_squares(rows):
     wide = crops_of(plate_crops(rows.of(Plate), rows.of(Place), CaptionConfig(**of, buckets=True)))
     assert len(squares) == 3 * len(wide) > 0
     assert {(crop.facets.view, scaled_size(crop.box, 512)) for crop in wide.values()} == {("middle", (640, 384))}
+
+
+def test_of_an_expression_the_face_alone_is_to_be_learnt(rows):
+    cast = Cast(rows.of(Identity), rows.of(Pose), rows.of(Expression), "beach")
+    true = {row.layer_id: row for row in rows.lists[Expression]}
+    label = next(row.label for row in true.values() if row.face_box)
+    config = CaptionConfig(type="expression", subject=label, trigger=label)
+    crops = crops_of(cast_crops(rows.of(Layer), rows.of(Frame), cast, config))
+    assert crops
+    assert all(crop.face == true[crop.source.id].face_box for crop in crops.values())
+    assert {crop.face for crop in crops_of_luca(rows).values()} == {None}
