@@ -14,6 +14,8 @@ class Prior:
 
     Left to itself, a network that is scored inside masks alone learns to put what they show everywhere: while noise
     hides where that will be, nothing says where it is not. Known as masked prior preservation from OneTrainer.
+    Left to itself, it also learns to do so unasked, and guidance strengthens what is done when asked alone: kept where
+    there is no prompt, with nothing of the picture in the mask, it is blank prompt preservation from ai-toolkit.
     """
 
     prediction: torch.Tensor
