@@ -13,6 +13,7 @@ from models.caption.denied import holds, words_of
 from models.caption.lint import REMEDIES, clauses_of, objection_to, other_names, rules_of
 from models.caption.tokens import Tokenizer, count_tokens, load_tokenizer
 from models.diffusion import WINDOWS, family_of, tokenizer_folder
+from models.weights import first_line
 
 COMMON_RANK = 8000
 """CLIP's vocabulary is in order of frequency: "boy" is 1876, "rose" 3568, "luca" 21053, "elsa" 22050."""
@@ -35,7 +36,7 @@ def word_faults(project: Project, base: Path, loras: list[str]) -> list[Fault]:
     try:
         tokenizer = load_tokenizer(folder)
     except (OSError, ValueError, TypeError, KeyError) as error:
-        return [*faults, _fault("base", "no_tokenizer", f"its tokenizer cannot be read ({_first_line(error)})")]
+        return [*faults, _fault("base", "no_tokenizer", f"its tokenizer cannot be read ({first_line(error)})")]
     family = family_of(base)
     for name, plan in plans.items():
         faults += _window_faults(name, plan, family)
@@ -129,7 +130,3 @@ def _fault(place: str, rule: str, value: str, remedy: str = "", severity: Severi
 
 def _captions(project: Project) -> list[CaptionConfig]:
     return [plan.caption for plan in project.loras.values()]
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).split("\n", maxsplit=1)[0]

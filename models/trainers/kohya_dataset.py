@@ -35,8 +35,7 @@ def write_dataset(request: TrainRequest, folder: Path) -> None:
         for subset in dataset["subsets"]:
             subset["num_repeats"] *= passes
             subset["caption_dropout_rate"] = settings.caption_dropout
-            if settings.caption_tag_dropout:
-                subset |= {"caption_tag_dropout_rate": settings.caption_tag_dropout, "keep_tokens": 1}
+            subset["caption_tag_dropout_rate"] = settings.caption_tag_dropout
     toml.write_text(dataset_format.to_toml(tree), encoding="utf-8")
 
 

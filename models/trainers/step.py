@@ -179,13 +179,18 @@ class Trainer:
         offset = settings.noise_offset if self.objective.offsets_noise else 0.0
         noise = offset_noise(batch.noise, batch.offsets, offset).to(model.device)
         noisy = self.objective.disturb(latents, noise, timesteps)
-        mask, blank = self._masks(batch)
+        blank = torch.tensor([settings.blank_preservation and not caption for caption in batch.captions])
+        keeps = self._keeps_outside or bool(blank.any())
+        blank = blank[:, None, None, None].to(model.device)
+        masks = self.prepared.masks_of(batch.indices)
+        mask = torch.ones_like(latents[:, :1]) if masks is None and keeps else masks
+        mask = None if mask is None else mask.to(model.device) * ~blank
         low = settings.precision != "float32"
         with torch.autocast(model.device.type, torch.bfloat16, enabled=low):
             described = seen(model, self.prepared, batch)
             prediction = self._predict(noisy, timesteps, {**self._told(batch), **described})
             prior = None
-            if self._readings is not None and (self._keeps_outside or bool(blank.any())):
+            if self._readings is not None and keeps:
                 with torch.no_grad(), adapters_off(*networks_of(model).values()):
                     base = self._predict(noisy, timesteps, {**self._readings.of(batch), **described})
                 prior = Prior(base, torch.where(blank, 1.0, settings.masked_prior))
@@ -193,15 +198,6 @@ class Trainer:
         losses = self.objective.losses(prediction, target, timesteps, mask, prior)
         self._require_finite(losses.detach(), batch, step)
         return losses
-
-    def _masks(self, batch: Draw) -> tuple[torch.Tensor | None, torch.Tensor]:
-        """Return what is learnt (N, 1, h, w), None for all, and of which pictures (N, 1, 1, 1) all is kept instead."""
-        model, masks = self.adapter.model, self.prepared.masks_of(batch.indices)
-        kept = [self.settings.blank_preservation and not caption for caption in batch.captions]
-        blank = torch.tensor(kept, device=model.device)[:, None, None, None]
-        if masks is None and bool(blank.any()):
-            masks = torch.ones_like(self.prepared.latents_of(batch.indices)[:, :1])
-        return (None if masks is None else masks.to(model.device) * ~blank), blank
 
     def _told(self, batch: Draw) -> Conditioning:
         if self._readings is None or self.adapter.trains_reading:
