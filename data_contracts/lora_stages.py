@@ -41,6 +41,9 @@ class CaptionConfig(StageConfig):
     regularisation: bool = Field(
         default=False, description="whether others than the subject are captioned too; dataset.regularisation sets it"
     )
+    inhabited: bool = Field(
+        default=False, description="whether a place is captioned with people in it too; dataset.inhabited sets it"
+    )
     buckets: bool = Field(
         default=False,
         description="crops have the bucket's shape that fits the subject best, for `train.buckets`; false: squares",
@@ -89,6 +92,13 @@ class AssembleDatasetConfig(StageConfig):
         description="pictures of others than the subject, without trigger, that keep them as they are; repeated until "
         "they weigh as much as the subject's",
     )
+    inhabited: int = Field(
+        default=0,
+        ge=0,
+        description="background: pictures of the place with people in it, who are left out of the loss: a place that "
+        "is only known empty wipes other LoRAs' characters out where they are stacked; wants train.masked_loss, and "
+        "train.masked_prior to keep people as the base draws them",
+    )
     resolution: int = Field(
         default=512, ge=64, multiple_of=8, description="pixels of square crops; others have their area, nearly"
     )
@@ -108,6 +118,13 @@ class AssembleDatasetConfig(StageConfig):
         default="kept", description="what surrounds the subject; kept suits masked loss, plain teaches a plain ground"
     )
     repeats: int = Field(default=10, ge=1, description="times that a picture of the subject is seen in an epoch")
+
+    @model_validator(mode="after")
+    def _only_places_are_inhabited(self) -> "AssembleDatasetConfig":
+        if self.inhabited and self.type != "background":
+            message = f"inhabited is {self.inhabited}, but a {self.type} has no people in it: only backgrounds have"
+            raise ValueError(message)
+        return self
 
 
 class TrainLoraConfig(StageConfig):

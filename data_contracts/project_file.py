@@ -125,8 +125,9 @@ def complete_lora(name: str, entry: object, types: Tree, described: dict[str, st
     prefix = {"prefix": own["prefix"]} if "prefix" in own else {}
     plan["caption"] = {"described_as": described, **plan.get("caption", {}), **head, **prefix}
     plan["dataset"] = {**plan.get("dataset", {}), "type": own["type"]}
-    if plan["dataset"].get("regularisation"):
-        plan["caption"].setdefault("regularisation", True)
+    for others in ("regularisation", "inhabited"):
+        if plan["dataset"].get(others):
+            plan["caption"].setdefault(others, True)
     settings = merged(plan.get("train", {}), own.get("train", {}))
     vectors = settings.get("embedding_vectors") if isinstance(settings, dict) else None
     if isinstance(vectors, int) and vectors > 1:

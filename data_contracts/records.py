@@ -18,8 +18,11 @@ View = Literal["front", "three-quarter", "profile", "back", "unknown"]
 PlatePart = Literal["left", "middle", "right"]
 ShotSize = Literal["close-up", "medium", "full"]
 Role = Annotated[
-    Literal["subject", "regularisation"],
-    Field(description="`regularisation`: others of the subject's kind, without trigger, that shall stay as they are"),
+    Literal["subject", "regularisation", "inhabited"],
+    Field(
+        description="`regularisation`: others of the subject's kind, without trigger, that shall stay as they are; "
+        "`inhabited`: the subject, a place, with people in it, who are no part of what is learnt"
+    ),
 ]
 
 

@@ -9,7 +9,7 @@ from data_contracts.project_file import load_project
 from flows.base_model import base_model
 from flows.checks.preflight import preflight
 from flows.film_facts import see_cast, see_scenery
-from flows.lora_steps import make_lora
+from flows.lora_steps import make_lora, needs_cast
 from flows.reported_run import reported_run
 from flows.stack_loras import stack_characters, stack_loras
 
@@ -35,8 +35,7 @@ def build_all(config: Path, changes: dict[str, str] | None = None) -> Path:
     with reported_run(project, "all") as report:
         base = base_model(project)
         scenery = see_scenery(project)
-        with_cast = any(plan.type != "background" for plan in project.loras.values())
-        cast = see_cast(project, scenery) if with_cast else None
+        cast = see_cast(project, scenery) if any(map(needs_cast, project.loras.values())) else None
         made = tuple(make_lora(project, name, base, scenery, cast) for name in project.loras)
         stack_loras(project, tuple(each.lora for each in made), base)
         stack_characters(project, made, base)

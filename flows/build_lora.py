@@ -8,7 +8,7 @@ from data_contracts.project_file import load_project
 from flows.base_model import base_model
 from flows.checks.preflight import preflight
 from flows.film_facts import see_cast, see_scenery
-from flows.lora_steps import make_lora
+from flows.lora_steps import make_lora, needs_cast
 from flows.reported_run import reported_run
 
 
@@ -29,6 +29,6 @@ def build_lora(config: Path, lora: str, changes: dict[str, str] | None = None) -
     with reported_run(project, lora) as report:
         base = base_model(project)
         scenery = see_scenery(project)
-        cast = None if project.loras[lora].type == "background" else see_cast(project, scenery)
+        cast = see_cast(project, scenery) if needs_cast(project.loras[lora]) else None
         make_lora(project, lora, base, scenery, cast)
     return report.path

@@ -4,8 +4,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data_contracts.dataset import Dataset
-from data_contracts.project import Project
-from data_contracts.records import Caption, Example, Layer, Plate
+from data_contracts.project import LoraPlan, Project
+from data_contracts.records import Example, Expression, Identity, Layer, Plate, Pose
 from data_contracts.results import LoraFile
 from flows.commands.decisions import decisions_of
 from flows.film_facts import Cast, Scenery
@@ -26,40 +26,42 @@ class Made(NamedTuple):
 
 
 def make_lora(project: Project, name: str, base: Path, scenery: Scenery, cast: Cast | None) -> Made:
-    """Caption, assemble, train and evaluate the LoRA `name`; a background needs no cast."""
+    """Caption, assemble, train and evaluate the LoRA `name`; an empty place needs no cast."""
     place, plan = project.workspace, project.loras[name]
     tokenizer = tokenizer_folder(base)
     with labelled(name):
-        if plan.type == "background":
-            plates, places = scenery.plates, scenery.places
-            facts = (scenery.frames, places, None, None, None, tokenizer, others_of(project, name))
-            captions = caption_images(place, plates, *facts, plan.caption)
-            pictures: Dataset[Layer] | Dataset[Plate] = plates
-        else:
-            captions = caption_cast(project, name, tokenizer, scenery, cast)
-            pictures = scenery.layers
+        pictures: Dataset[Layer] | Dataset[Plate] = scenery.plates if plan.type == "background" else scenery.layers
+        inhabitants = scenery.layers if plan.caption.inhabited else None
+        facts = facts_of(plan, name, cast)
+        seen = (pictures, inhabitants, scenery.frames, scenery.places)
+        captions = caption_images(place, *seen, *facts, tokenizer, others_of(project, name), plan.caption)
         release_captioner()
         decisions = decisions_of(project, name)
-        examples = assemble_dataset(place, captions, scenery.frames, pictures, decisions, plan.dataset)
+        examples = assemble_dataset(place, captions, scenery.frames, pictures, inhabitants, decisions, plan.dataset)
         lora = train_lora(place, examples, base, plan.train)
         evaluate_lora(place, lora, base, plan.evaluate)
     return Made(lora, examples)
 
 
-def caption_cast(project: Project, name: str, tokenizer: Path, scenery: Scenery, cast: Cast | None) -> Dataset[Caption]:
-    """Caption layers with all that is known of them.
+def needs_cast(plan: LoraPlan) -> bool:
+    """Whether captions of a LoRA say who is seen: all do but those of an empty place."""
+    return plan.type != "background" or plan.caption.inhabited
+
+
+def facts_of(
+    plan: LoraPlan, name: str, cast: Cast | None
+) -> tuple[Dataset[Identity] | None, Dataset[Pose] | None, Dataset[Expression] | None]:
+    """Return identities, poses and expressions where a LoRA's captions say them, else as many times None.
 
     Raises:
         ValueError: the cast was not looked at.
     """
-    plan = project.loras[name]
+    if not needs_cast(plan):
+        return None, None, None
     if cast is None:
         message = f"{name}: {plan.type} LoRAs are captioned from the cast, which was not looked at"
         raise ValueError(message)
-    facts = (cast.identities, cast.poses, cast.expressions)
-    layers, frames, places = scenery.layers, scenery.frames, scenery.places
-    others = others_of(project, name)
-    return caption_images(project.workspace, layers, frames, places, *facts, tokenizer, others, plan.caption)
+    return cast.identities, cast.poses, cast.expressions
 
 
 def others_of(project: Project, name: str) -> tuple[str, ...]:

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from data_contracts.dataset import Dataset
@@ -13,33 +12,22 @@ from data_contracts.decisions import Decision
 from data_contracts.lora_stages import AssembleDatasetConfig
 from data_contracts.records import Caption, Example, Frame, Layer, Plate, Rejected
 from data_contracts.size_bands import even_repeats
-from models.buckets import Size
 from models.embed import EMBEDDERS, Embeddings
-from models.framing import Box, scaled_size, trimmed, within_face
-from models.inpaint.provenance import Origin
-from models.pictures import Picture, keep_picture, read_grey, read_rgb
+from models.framing import scaled_size, trimmed
+from models.pictures import keep_picture
 from models.selection.choose import Candidates, choose
 from models.selection.coverage import FACETS, SHARES, Shown, coverage, write_coverage
 from models.selection.near_duplicates import near_duplicates
 from models.sheets import examples_sheet
 from models.shots.quality import perceptual_hash, sharpness
+from tasks.crop_pixels import WHITE, Sources, cut
 from tasks.kohya_folder import write_kohya_folder
 from tasks.progress import report_progress
 from tasks.stage import stage
 
-WHITE = 255
-PLAIN = {"grey": 128, "white": WHITE}
 EMBEDDED_AT_ONCE = 32
+LEAST_SCENERY = 0.15  # of a crop with people in it: less says nothing of the place
 embedder = lru_cache(maxsize=2)(EMBEDDERS.load)
-read_frame = lru_cache(maxsize=1)(read_rgb)  # its crops follow one another
-
-
-@dataclass(frozen=True)
-class Sources:
-    """Where the pixels of captions are found."""
-
-    frames: Dataset[Frame]
-    pictures: Dataset[Layer] | Dataset[Plate]
 
 
 @dataclass(frozen=True)
@@ -58,17 +46,21 @@ class Seen:
         return Shown(self.caption.facets, self.caption.film, self.caption.shot)
 
 
-@stage(Example, version=5, sheet=examples_sheet)
-def assemble_dataset(
+@stage(Example, version=6, sheet=examples_sheet)
+def assemble_dataset(  # noqa: PLR0913, PLR0917  one parameter for each stage whose pixels it cuts
     out: Path,
     captions: Dataset[Caption],
     frames: Dataset[Frame],
     pictures: Dataset[Layer] | Dataset[Plate],
+    inhabitants: Dataset[Layer] | None,
     decisions: tuple[Decision, ...],
     config: AssembleDatasetConfig,
 ) -> Iterator[Example | Rejected]:
-    """Yield the sharpest crops that differ most, up to the target; hold whole shots back."""
-    sources = Sources(frames, pictures)
+    """Yield the sharpest crops that differ most, up to the target; hold whole shots back.
+
+    `inhabitants` are the layers of the people in a place that captions show inhabited.
+    """
+    sources = Sources(frames, pictures, inhabitants)
     seen: list[Seen] = []
     for row in look(captions, sources, decisions, config):
         if isinstance(row, Rejected):
@@ -76,7 +68,8 @@ def assemble_dataset(
         else:
             seen.append(row)
     chosen: list[Seen] = []
-    for role, target in (("subject", config.target), ("regularisation", config.regularisation)):
+    targets = {"subject": config.target, "regularisation": config.regularisation, "inhabited": config.inhabited}
+    for role, target in targets.items():
         taken, refused = selected([each for each in seen if each.caption.role == role], sources, target, config)
         chosen += taken
         yield from refused
@@ -127,6 +120,8 @@ def seen_crop(
     image, mask = cut(caption, sources, config)
     if not mask.any():
         return Rejected(id=caption.id, reason="nothing_to_learn")
+    if caption.role == "inhabited" and (scenery := mask.mean() / WHITE) < LEAST_SCENERY:
+        return Rejected(id=caption.id, reason="hardly_any_scenery", value=round(float(scenery), 4))
     sharp = round(sharpness(image, mask), 3)
     if sharp < config.min_sharpness:
         return Rejected(id=caption.id, reason="blurred", value=sharp)
@@ -176,34 +171,6 @@ def embedded(captions: Sequence[Caption], sources: Sources, config: AssembleData
             network.embed([cut(each, sources, config)[0] for each in captions[start : start + EMBEDDED_AT_ONCE]])
         )
     return np.concatenate(rows)
-
-
-def cut(caption: Caption, sources: Sources, config: AssembleDatasetConfig) -> tuple[Picture, Picture]:
-    """Cut a caption's crop out of its frame or plate, scaled: `(H, W, 3)`, and what may be learnt of it `(H, W)`."""
-    source = sources.pictures.by_id[caption.source_id]
-    if isinstance(source, Plate):
-        picture = read_rgb(sources.pictures.path(source.image))
-        known = read_grey(sources.pictures.path(source.provenance)) != Origin.NETWORK
-        mask: Picture = np.where(known, WHITE, 0).astype(np.uint8)
-    else:
-        picture = read_frame(sources.frames.path(sources.frames.by_id[source.frame_id].image))
-        mask = read_grey(sources.pictures.path(source.mask))
-    size = scaled_size(caption.box, config.resolution)
-    image, weight = scaled(picture, caption.box, size), scaled(mask, caption.box, size)
-    if config.around != "kept" and not isinstance(source, Plate):
-        share = weight[..., None] / WHITE
-        image = np.asarray((image * share + PLAIN[config.around] * (1 - share)).round(), np.uint8)
-    if caption.face is not None:
-        weight = within_face(weight, caption.face, caption.box)
-    return image, weight
-
-
-def scaled(picture: Picture, box: Box, size: Size) -> Picture:
-    """Return what is in a box, scaled to width and height `size`."""
-    x0, y0, x1, y1 = (round(edge) for edge in box)
-    crop = picture[y0:y1, x0:x1]
-    method = cv2.INTER_AREA if crop.shape[0] >= size[1] else cv2.INTER_CUBIC
-    return np.asarray(cv2.resize(crop, size, interpolation=method), np.uint8)
 
 
 def shots_to_hold_out(shots: list[str], share: float) -> set[str]:

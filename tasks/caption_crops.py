@@ -90,7 +90,7 @@ def plate_crops(
 def cast_crops(
     layers: Dataset[Layer] | Dataset[Plate], frames: Dataset[Frame], cast: Cast, config: CaptionConfig
 ) -> Iterator[Crop | Rejected]:
-    """Yield the crops of each layer that shows the subject."""
+    """Yield the crops of each layer that shows the subject, or stands in it."""
     named = {identity.layer_id: identity.name for identity in cast.identities}
     posed = {pose.layer_id: pose for pose in cast.poses}
     faces = {expression.layer_id: expression for expression in cast.expressions}
@@ -108,9 +108,8 @@ def layer_crops(known: Known, config: CaptionConfig) -> Iterator[Crop | Rejected
     """Yield the crops of one layer: of its body, and of its face where it is large enough."""
     layer, face = known.layer, known.expression.face_box
     size = (known.frame.width, known.frame.height)
-    fault = another_subject(known, config)
-    role: Role = "regularisation" if config.regularisation and fault.startswith("another") else "subject"
-    if fault and role == "subject":
+    fault, role = another_subject(known, config), role_of(known, config)
+    if fault and role != "regularisation":
         yield Rejected(id=f"{layer.id}:caption", reason=fault)
         return
     near = face if face is not None and is_large_enough(face) else None
@@ -123,6 +122,14 @@ def layer_crops(known: Known, config: CaptionConfig) -> Iterator[Crop | Rejected
         yield crop_of(known, "face", face_crop(near, size, config.face_share), role, config)
 
 
+def role_of(known: Known, config: CaptionConfig) -> Role:
+    """Return what a layer is to the LoRA, where it is anything."""
+    if config.type == "background":
+        return "inhabited"
+    others = config.regularisation and another_subject(known, config).startswith("another")
+    return "regularisation" if others else "subject"
+
+
 def is_large_enough(face: Box) -> bool:
     """Whether a face gives a crop of its own."""
     return min(face[2] - face[0], face[3] - face[1]) >= MIN_FACE_PX
@@ -132,6 +139,8 @@ def another_subject(known: Known, config: CaptionConfig) -> str:
     """Return why a layer does not show the LoRA's subject; empty where it does."""
     if config.type == "character" and known.name != config.subject:
         return "another_character" if known.name else "unknown_character"
+    if config.type == "background" and known.place != config.subject:
+        return "another_place" if known.place else "unknown_place"
     if config.type == "pose" and known.pose.action != config.subject:
         return "unknown_action" if known.pose.action == "unknown" else "another_action"
     if config.type == "expression" and known.expression.label != config.subject:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from data_contracts.dataset import Dataset
@@ -12,7 +13,7 @@ from data_contracts.records import Caption, Expression, Frame, Identity, Layer, 
 from models.caption import CAPTIONERS, Captioner
 from models.caption.answers import UnreadableAnswer
 from models.caption.lint import Rules, mended, rules_of
-from models.caption.template import Facts, clauses, others_clauses
+from models.caption.template import Facts, clauses, inhabited_clauses, others_clauses
 from models.caption.tokens import Tokenizer, cut_to_fit, load_tokenizer
 from models.sheets import captions_sheet
 from tasks.caption_crops import Cast, Crop, cast_crops, picture_of, place_of_shot, plate_crops
@@ -24,10 +25,11 @@ _loaded: dict[tuple[str, str | None, str | None], Captioner] = {}  # at most one
 HOPELESS = 8  # crops of a shot; where none of so many can be described, the captioner is at fault, not a picture
 
 
-@stage(Caption, version=3, by="shot", sheet=captions_sheet)
+@stage(Caption, version=4, by="shot", sheet=captions_sheet)
 def caption_images(  # noqa: PLR0913, PLR0917  one parameter for each stage whose facts a caption may name
     out: Path,  # noqa: ARG001
     sources: Dataset[Layer] | Dataset[Plate],
+    inhabitants: Dataset[Layer] | None,
     frames: Dataset[Frame],
     places: Dataset[Place],
     identities: Dataset[Identity] | None,
@@ -41,21 +43,28 @@ def caption_images(  # noqa: PLR0913, PLR0917  one parameter for each stage whos
 
     No caption holds a word that its type is denied, nor one of `others`, the names that other LoRAs' triggers are.
 
-    Backgrounds are captioned from plates alone; everything else from layers and all that is known of them.
+    Backgrounds are captioned from plates, and from `inhabitants` where people in them are wanted too; everything else
+    from layers and all that is known of them.
     """
-    if identities is None or poses is None or expressions is None:
-        found = plate_crops(sources, places, config)
+    cast = None
+    if identities is not None and poses is not None and expressions is not None:
+        cast = Cast(identities, poses, expressions, place_of_shot(places))
+    if config.type != "background":
+        found = cast_crops(sources, frames, known_cast(cast, config), config)
     else:
-        found = cast_crops(sources, frames, Cast(identities, poses, expressions, place_of_shot(places)), config)
+        there = cast_crops(inhabitants, frames, known_cast(cast, config), config) if inhabitants is not None else ()
+        found = chain(plate_crops(sources, places, config), there)
     crops: list[Crop] = []
+    people: list[Crop] = []
     for crop in found:
         if isinstance(crop, Rejected):
             yield crop
         else:
-            crops.append(crop)
+            (people if crop.role == "inhabited" else crops).append(crop)
     words, rules = load_tokenizer(tokenizer), rules_of(config, others)
     unreadable = 0
-    for crop, facts in described(crops, sources, frames, config):
+    told = ((crop, crop.facts) for crop in people)  # who is seen is known, and the place is not to be described
+    for crop, facts in chain(described(crops, sources, frames, config), told):
         if isinstance(facts, UnreadableAnswer):
             unreadable += 1
             logger.warning("%s: no answer of %s could be read: %s", crop.id, config.backend, facts)
@@ -68,6 +77,18 @@ def caption_images(  # noqa: PLR0913, PLR0917  one parameter for each stage whos
             "name another `caption.backend` or `caption.model`; what was wrong with its answers is in the log"
         )
         raise StageFault(message)
+
+
+def known_cast(cast: Cast | None, config: CaptionConfig) -> Cast:
+    """Return the cast.
+
+    Raises:
+        TypeError: it was not looked at.
+    """
+    if cast is None:
+        message = f"{config.type} captions are made from identities, poses and expressions: give all three"
+        raise TypeError(message)
+    return cast
 
 
 def described(
@@ -102,6 +123,9 @@ def caption_of(crop: Crop, facts: Facts, kind: LoraType, rules: Rules, words: To
     """Put one crop into words that keep to the rules; a picture of another than the subject may say all but names."""
     if crop.role == "subject":
         said = clauses(kind, rules.trigger, rules.prefix, facts)
+    elif crop.role == "inhabited":
+        said = inhabited_clauses(rules.trigger, rules.prefix, facts)
+        rules = replace(rules, type=None)
     else:
         said = others_clauses(kind, rules.prefix, facts)
         rules = replace(rules, type=None, others=(*rules.others, rules.trigger), trigger="")

@@ -17,7 +17,7 @@ from data_contracts.stages import FilmSource
 from flows.base_model import base_model
 from flows.checks.preflight import somebody
 from flows.film_facts import Cast, Scenery, see_cast, see_scenery
-from flows.lora_steps import Made, make_lora
+from flows.lora_steps import Made, make_lora, needs_cast
 from flows.stack_loras import stack_characters, stack_loras
 from models.shots.film import film_facts
 from tasks.caption_crops import is_large_enough
@@ -56,7 +56,7 @@ def print_dry_run(project: Project, loras: list[str]) -> None:
 def run_small(project: Project, loras: list[str]) -> dict[str, str]:
     """Run every stage; return why LoRAs could not be trained on so little film."""
     base, scenery = base_model(project), see_scenery(project)
-    cast = see_cast(project, scenery) if any(project.loras[name].type != "background" for name in loras) else None
+    cast = see_cast(project, scenery) if any(needs_cast(project.loras[name]) for name in loras) else None
     made: list[Made] = []
     idle: dict[str, str] = {}
     for name in loras:

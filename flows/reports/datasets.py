@@ -29,6 +29,7 @@ class DataSet:
     rewritten: int
     held_out: int
     regularisation: int
+    inhabited: int
 
 
 def data_set_of(folder: Path) -> DataSet | None:
@@ -43,6 +44,7 @@ def data_set_of(folder: Path) -> DataSet | None:
         rewritten=sum(row.edited for row in rows),
         held_out=sum(row.split == "held_out" for row in rows),
         regularisation=sum(row.role == "regularisation" for row in rows),
+        inhabited=sum(row.role == "inhabited" for row in rows),
     )
 
 

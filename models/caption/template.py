@@ -70,14 +70,19 @@ def clauses(kind: LoraType, trigger: str, prefix: str, facts: Facts) -> list[str
     who = "" if kind == "character" else facts.who
     action = "" if kind == "pose" else _action(facts)
     expression = "" if kind == "expression" else _expression(facts)
-    return _said([trigger, prefix, who, action, expression, *_surroundings(facts)])
+    return _said([trigger, prefix, who, action, expression, *_surroundings(facts, facts.place)])
+
+
+def inhabited_clauses(trigger: str, prefix: str, facts: Facts) -> list[str]:
+    """Return the clauses of a place with people in it: all that is known of them, as the trigger means the place."""
+    return _said([trigger, prefix, facts.who, _action(facts), _expression(facts), *_surroundings(facts, place="")])
 
 
 def others_clauses(kind: LoraType, prefix: str, facts: Facts) -> list[str]:
     """Return the clauses of a picture that shows another than the LoRA's subject: no trigger, all that is known."""
     if kind == "background":
         return _said([prefix, "empty scene", _where(facts.place), *facts.details])
-    return _said([prefix, facts.who, _action(facts), _expression(facts), *_surroundings(facts)])
+    return _said([prefix, facts.who, _action(facts), _expression(facts), *_surroundings(facts, facts.place)])
 
 
 def _said(words: list[str]) -> list[str]:
@@ -92,8 +97,8 @@ def _expression(facts: Facts) -> str:
     return "" if facts.expression in UNSAID else f"{facts.expression} expression"
 
 
-def _surroundings(facts: Facts) -> list[str]:
-    return [_where(facts.place), SIZE_WORDS.get(facts.size, ""), VIEW_WORDS.get(facts.view, ""), *facts.details]
+def _surroundings(facts: Facts, place: str) -> list[str]:
+    return [_where(place), SIZE_WORDS.get(facts.size, ""), VIEW_WORDS.get(facts.view, ""), *facts.details]
 
 
 def _where(place: str) -> str:

@@ -11,7 +11,8 @@ from pathlib import Path
 from PIL import Image
 
 from data_contracts.check_faults import Fault, ordered
-from models.caption.lint import lint_captions
+from data_contracts.records import Role
+from models.caption.lint import Rules, lint_captions
 from models.dataset_checks.layout import Subset, subsets_of
 from models.dataset_checks.mask import mask_faults
 from models.dataset_checks.masking import lacking_masks
@@ -49,7 +50,7 @@ def check_folder(folder: Path, wanted: Wanted | None = None) -> list[Fault]:
             looks |= seen
             every.masks |= samples.masks
             every.captions |= samples.captions
-            every.without_trigger |= samples.without_trigger
+            every.roles |= samples.roles
     if not every.masks:
         faults.append(fault(".", "no_pictures", "it holds no picture that trainers read"))
     return ordered([*faults, *_duplicates(tree, looks), *_lint(every, wanted)])
@@ -72,11 +73,21 @@ def _look(
 
 def _lint(samples: Samples, wanted: Wanted) -> list[Fault]:
     """Return what the captions say that they should not; others than the subject have no trigger."""
-    subject = {place: text for place, text in samples.captions.items() if place not in samples.without_trigger}
-    others = {place: text for place, text in samples.captions.items() if place in samples.without_trigger}
     own = wanted.rules.trigger
-    rules = replace(wanted.rules, type=None, trigger="", deny=(), others=(*wanted.rules.others, *filter(None, [own])))
-    return [*lint_captions(subject, wanted.rules), *lint_captions(others, rules)]
+    rules: dict[Role, Rules] = {
+        "subject": wanted.rules,
+        "inhabited": replace(wanted.rules, type=None),
+        "regularisation": replace(
+            wanted.rules, type=None, trigger="", deny=(), others=(*wanted.rules.others, *filter(None, [own]))
+        ),
+    }
+    return [
+        problem
+        for role, asked in rules.items()
+        for problem in lint_captions(
+            {place: text for place, text in samples.captions.items() if samples.roles[place] == role}, asked
+        )
+    ]
 
 
 def _duplicates(tree: Tree, looks: Mapping[Path, Look | None]) -> Iterator[Fault]:

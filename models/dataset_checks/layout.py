@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data_contracts.check_faults import Fault
+from data_contracts.records import Role
 from models.dataset_checks.dataset_toml import NAME as TOML
 from models.dataset_checks.dataset_toml import DatasetToml, TomlDataset, TomlSubset, read_toml
 from models.dataset_checks.rules import fault
 from models.dataset_checks.tree import CAPTIONS, PICTURES, Tree
+from models.exports.groups import role_of_folder
 
 METADATA = "metadata.jsonl"
 MASKS = ("masks", "mask", "conditioning")
@@ -30,7 +32,7 @@ class Subset:
     masks: Path | None = None
     by_alpha: bool | None = None
     endings: tuple[str, ...] = CAPTIONS
-    is_regularisation: bool = False
+    role: Role = "subject"
     resolution: int | None = None
     listed: bool = False
 
@@ -58,9 +60,7 @@ def _plain_subsets(tree: Tree) -> tuple[list[Subset], list[Fault]]:
         and not any(folder.is_relative_to(other) for other in listed)
     ]
     chosen = [tree.root] if tree.root in holding else [folder for folder in holding if folder.parent == tree.root]
-    subsets = [
-        Subset(folder, masks=_masks_of(tree, folder), is_regularisation=_is_regularisation(folder)) for folder in chosen
-    ]
+    subsets = [Subset(folder, masks=_masks_of(tree, folder), role=_role(folder)) for folder in chosen]
     return [*(Subset(folder, listed=True) for folder in listed), *subsets], list(_not_read(tree, holding, chosen))
 
 
@@ -88,7 +88,7 @@ def _toml_subset(tree: Tree, folder: Path, entry: TomlSubset, around: Sequence[T
         masks=masks,
         by_alpha=by_alpha,
         endings=(ending if ending.startswith(".") else f".{ending}",),
-        is_regularisation=entry.is_reg,
+        role=role_of_folder(folder.name, regularises=entry.is_reg),
         resolution=next((level.side for level in around if level.side), None),
     )
 
@@ -123,10 +123,11 @@ def _is_companion(tree: Tree, folder: Path) -> bool:
     return any(name.lower() in COMPANIONS or name.lower().endswith(("_mask", "_masks")) for name in names)
 
 
-def _is_regularisation(folder: Path) -> bool:
-    """Return whether a folder's name says that its pictures are not the subject's."""
+def _role(folder: Path) -> Role:
+    """Return what a folder's name says of its pictures."""
     name = folder.name.lower()
-    return name == "reg" or name.startswith(("regularisation", "regularization", "held_out_regularisation"))
+    others = name == "reg" or name.startswith(("regularisation", "regularization", "held_out_regularisation"))
+    return role_of_folder(name, regularises=others)
 
 
 def _not_read(tree: Tree, holding: Iterable[Path], chosen: list[Path]) -> Iterator[Fault]:

@@ -32,7 +32,7 @@ def lacking_masks(
         covered = mask is not None if in_files else look.alpha != "none"
         if not covered and (masked or (masked is None and in_files)):
             yield fault(place, "missing_mask", "it has no mask")
-        elif not covered and by_alpha and not subset.is_regularisation:
+        elif not covered and by_alpha and subset.role != "regularisation":
             yield fault(place, "no_alpha", "it has no alpha channel, others of its folder have")
         if look.alpha == "varies" and not by_alpha and not (masked and not in_files):
             yield fault(place, "alpha_ignored", "part of it is transparent, and nothing says that this is a mask")

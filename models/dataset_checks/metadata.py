@@ -4,9 +4,10 @@ import json
 import posixpath
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from data_contracts.check_faults import Fault
+from data_contracts.records import Role
 from models.dataset_checks.caption import caption_faults
 from models.dataset_checks.rules import fault
 from models.dataset_checks.tree import PICTURES, Tree
@@ -22,13 +23,13 @@ class Listing:
     pictures: the pictures that it lists.
     masks: the mask of a picture, where its line names one.
     captions: each line's caption, by where it stands.
-    without_trigger: where the captions of regularisation pictures stand.
+    roles: what the picture of each caption is to the LoRA.
     """
 
     pictures: list[Path] = field(default_factory=list)
     masks: dict[Path, Path] = field(default_factory=dict)
     captions: dict[str, str] = field(default_factory=dict)
-    without_trigger: set[str] = field(default_factory=set)
+    roles: dict[str, Role] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
 
 
@@ -86,8 +87,8 @@ def _read_text(listing: Listing, row: dict[str, Any], place: str) -> None:
     listing.faults += caption_faults(text, place)
     if text.strip():
         listing.captions[place] = text.strip()
-        if row.get("role") == "regularisation":
-            listing.without_trigger.add(place)
+        known: tuple[Role, ...] = get_args(get_args(Role)[0])
+        listing.roles[place] = next((role for role in known if role == row.get("role")), "subject")
 
 
 def _file_of(name: object, place: str, files: dict[str, Path]) -> tuple[Path | None, list[Fault]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from data_contracts.check_faults import Fault
+from data_contracts.records import Role
 from models.dataset_checks.caption import read_caption
 from models.dataset_checks.layout import METADATA, Subset
 from models.dataset_checks.metadata import read_metadata
@@ -22,12 +23,12 @@ class Samples:
 
     masks: the file of each picture's mask, None where there is none.
     captions: the text of each caption that can be read, by where it stands.
-    without_trigger: where the captions of others than the subject stand.
+    roles: what the picture of each caption is to the LoRA.
     """
 
     masks: dict[Path, Path | None] = field(default_factory=dict)
     captions: dict[str, str] = field(default_factory=dict)
-    without_trigger: set[str] = field(default_factory=set)
+    roles: dict[str, Role] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
 
 
@@ -44,7 +45,7 @@ def _listed(tree: Tree, subset: Subset) -> Samples:
     except OSError as error:
         return Samples(faults=[unreadable(tree.place(file), error)])
     masks = {picture: listing.masks.get(picture) for picture in listing.pictures}
-    return Samples(masks, listing.captions, listing.without_trigger, listing.faults)
+    return Samples(masks, listing.captions, listing.roles, listing.faults)
 
 
 def _beside(tree: Tree, subset: Subset, pool: Executor) -> Samples:
@@ -68,7 +69,7 @@ def _beside(tree: Tree, subset: Subset, pool: Executor) -> Samples:
     texts, faults = check_each(tree, pool, files, read_caption)
     samples.faults += faults
     samples.captions = {tree.place(file): text for file, text in texts.items() if text is not None}
-    samples.without_trigger = set(samples.captions) if subset.is_regularisation else set()
+    samples.roles = dict.fromkeys(samples.captions, subset.role)
     return samples
 
 

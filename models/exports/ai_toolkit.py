@@ -11,9 +11,8 @@ from typing import Any
 import yaml
 
 from data_contracts.exports import ExportItem, ExportSettings
-from data_contracts.records import Role
 from models.exports.config_keys import check_keys
-from models.exports.groups import Group, group_items, read_text, unlisted_groups, write_text
+from models.exports.groups import Group, group_items, read_text, role_of_folder, unlisted_groups, write_text
 from models.exports.masks_folder import has_masks, masks_of, read_pictures, write_pictures
 
 YAML = "datasets.yaml"
@@ -80,6 +79,6 @@ def read_entries(folder: Path) -> list[Group]:
     groups = []
     for keys in yaml.safe_load(read_text(folder / YAML))["datasets"]:
         check_keys(YAML, keys, KEYS)
-        role: Role = "regularisation" if keys.get("is_reg") else "subject"
+        role = role_of_folder(keys["folder_path"], regularises=bool(keys.get("is_reg")))
         groups.append(Group(keys["folder_path"], "train", role, keys["num_repeats"]))
     return [*groups, *unlisted_groups(folder, [group.folder for group in groups])]

@@ -8,12 +8,21 @@ from data_contracts.exports import ExportItem, Split, checked_item
 from data_contracts.faults import StageFault
 from data_contracts.records import Role
 
+INHABITED = "inhabited"
 FOLDERS: dict[tuple[Split, Role], str] = {
     ("train", "subject"): "train",
     ("train", "regularisation"): "regularisation",
+    ("train", "inhabited"): INHABITED,
     ("held_out", "subject"): "held_out",
     ("held_out", "regularisation"): "held_out_regularisation",
 }
+
+
+def role_of_folder(name: str, *, regularises: bool = False) -> Role:
+    """Return what a folder's pictures are: trainers' configurations know regularisation, the name tells the rest."""
+    if regularises:
+        return "regularisation"
+    return "inhabited" if name.startswith(INHABITED) else "subject"
 
 
 @dataclass(frozen=True)

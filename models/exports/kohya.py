@@ -20,10 +20,9 @@ import numpy as np
 
 from data_contracts.exports import ExportItem, ExportSettings
 from data_contracts.faults import StageFault
-from data_contracts.records import Role
 from models.buckets import MOST_STEP, Size, buckets
 from models.exports.config_keys import check_keys
-from models.exports.groups import Group, group_items, read_group, read_text, unlisted_groups, write_text
+from models.exports.groups import Group, group_items, read_group, read_text, role_of_folder, unlisted_groups, write_text
 from models.exports.pixels import named_pixels, picture_size
 from models.pictures import encode_png
 
@@ -171,7 +170,7 @@ def _groups(dataset: dict[str, Any]) -> list[Group]:
     groups = []
     for subset in dataset["subsets"]:
         check_keys(f"{TOML}, [[datasets.subsets]]", subset, SUBSET_KEYS | FOLDER_KEYS)
-        role: Role = "regularisation" if subset.get("is_reg") else "subject"
+        role = role_of_folder(subset["image_dir"], regularises=bool(subset.get("is_reg")))
         groups.append(Group(subset["image_dir"], "held_out" if held else "train", role, subset.get("num_repeats", 1)))
     return groups
 

@@ -11,9 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from data_contracts.exports import ExportItem, ExportSettings, Split
-from data_contracts.records import Role
 from models.exports.config_keys import check_keys
-from models.exports.groups import MASK_LABEL, Group, group_items, read_group, read_text, unlisted_groups, write_text
+from models.exports.groups import (
+    MASK_LABEL,
+    Group,
+    group_items,
+    read_group,
+    read_text,
+    role_of_folder,
+    unlisted_groups,
+    write_text,
+)
 from models.exports.pixels import named_pixels
 from models.pictures import encode_png
 
@@ -100,7 +108,7 @@ def _concept(group: Group, settings: ExportSettings) -> dict[str, Any]:
             "prompt_source": "sample",
             "enable_tag_shuffling": False,
             "tag_delimiter": ",",
-            "keep_tags_count": settings.keep_tokens if group.role == "subject" else 0,
+            "keep_tags_count": 0 if group.role == "regularisation" else settings.keep_tokens,
             "tag_dropout_enable": False,
             "caps_randomize_enable": False,
         },
@@ -112,7 +120,7 @@ def _group(concept: dict[str, Any]) -> Group:
     check_keys(CONCEPTS, concept, KEYS)
     check_keys(f"{CONCEPTS}, image", concept["image"], IMAGE_KEYS)
     check_keys(f"{CONCEPTS}, text", concept["text"], TEXT_KEYS)
-    role: Role = "regularisation" if concept["type"] == "PRIOR_PREDICTION" else "subject"
+    role = role_of_folder(concept["path"], regularises=concept["type"] == "PRIOR_PREDICTION")
     split: Split = "held_out" if concept["type"] == "VALIDATION" else "train"
     return Group(concept["path"], split, role, int(concept["balancing"]))
 

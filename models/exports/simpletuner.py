@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from data_contracts.exports import ExportItem, ExportSettings, Split
-from data_contracts.records import Role
 from models.exports.config_keys import check_keys
-from models.exports.groups import Group, group_items, read_text, unlisted_groups, write_text
+from models.exports.groups import Group, group_items, read_text, role_of_folder, unlisted_groups, write_text
 from models.exports.masks_folder import has_masks, masks_of, read_pictures, write_pictures
 
 BACKENDS = "multidatabackend.json"
@@ -61,7 +60,7 @@ def read(folder: Path) -> tuple[ExportItem, ...]:
     for entry in json.loads(read_text(folder / BACKENDS)):
         check_keys(BACKENDS, entry, KEYS)
         if entry["dataset_type"] in {"image", "eval"}:
-            role: Role = "regularisation" if entry.get("is_regularisation_data") else "subject"
+            role = role_of_folder(entry["instance_data_dir"], regularises=bool(entry.get("is_regularisation_data")))
             split: Split = "held_out" if entry["dataset_type"] == "eval" else "train"
             groups.append(Group(entry["instance_data_dir"], split, role, entry["repeats"] + 1))
     groups += unlisted_groups(folder, [group.folder for group in groups])

@@ -13,6 +13,8 @@ from models.seeds import derived_seed
 from models.trainers.kohya_base import require_folder
 
 OUTPUT_NAME = "lora"
+OPTIMIZERS = {"adamw": ("AdamW", ["fused=True"]), "adamw8bit": ("AdamW8bit", [])}
+"""What they call the optimizers, and with which arguments these are what the native trainer has."""
 NOISE = {"num_train_timesteps": 1000, "beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 
 
@@ -72,8 +74,8 @@ def configuration(request: TrainRequest, base: Path, places: Places) -> dict[str
         "unet_lr": settings.learning_rate,
         "max_train_steps": settings.steps,
         "gradient_accumulation_steps": settings.accumulate,
-        "optimizer_type": {"adamw": "AdamW", "adamw8bit": "AdamW8bit"}[settings.optimizer],
-        "optimizer_args": [f"weight_decay={settings.weight_decay}"],
+        "optimizer_type": OPTIMIZERS[settings.optimizer][0],
+        "optimizer_args": [f"weight_decay={settings.weight_decay}", *OPTIMIZERS[settings.optimizer][1]],
         "max_grad_norm": settings.max_gradient_norm,
         "mixed_precision": "bf16" if settings.precision == "bfloat16" else "no",
         "save_precision": "float",

@@ -144,19 +144,28 @@ def trained(command: list[str], request: TrainRequest) -> None:
     assert code == 0, log.read_text(encoding="utf-8")[-2000:]
 
 
-TRAINED_BY: dict[str, Callable[[TrainRequest], list[str]]] = {
-    "native": native,
-    "sd-scripts": sd_scripts,
-    "diffusers' example": diffusers,
+def sd_scripts_compiled(request: TrainRequest) -> list[str]:
+    plain = request.model_copy(update={"settings": request.settings.model_copy(update={"compile": False})})
+    return sd_scripts(plain, torch_compile=True, dynamo_backend="inductor")
+
+
+TRAINED_BY: dict[str, tuple[bool, Callable[[TrainRequest], list[str]]]] = {
+    "native, compiled": (True, native),
+    "native": (False, native),
+    "sd-scripts, compiled": (True, sd_scripts_compiled),
+    "sd-scripts": (False, sd_scripts),
+    "diffusers' example": (False, diffusers),
 }
+"""Whether torch compiles the network, and the command."""
 
 
 @pytest.mark.timeout(7200)
 def test_cpu_seconds_a_step(base, examples, tmp_path):
     trainers: dict[str, Paced] = {}
-    for name, command_of in TRAINED_BY.items():
-        request = asked(base, examples, tmp_path / name, steps=1000)
+    for name, (compiled, command_of) in TRAINED_BY.items():
+        request = asked(base, examples, tmp_path / name, steps=1000, compile=compiled)
         trainers[name] = Paced(command_of(request), request)
+        trainers[name].step()  # one after the other: those that compile take minutes, in which others would run ahead
     steps: dict[str, list[float]] = {name: [] for name in trainers}
     try:
         for number in range(WARM + BLOCK * BLOCKS):
@@ -170,14 +179,18 @@ def test_cpu_seconds_a_step(base, examples, tmp_path):
         name: [statistics.fmean(found[at : at + BLOCK]) for at in range(0, len(found), BLOCK)]
         for name, found in steps.items()
     }
-    print(
-        f"\n| trainer | CPU s a step, median of {BLOCKS} blocks of {BLOCK} steps | least to most | native takes of it |"
-    )
-    print("|---|---|---|---|")
+    head = f"CPU s a step, median of {BLOCKS} blocks of {BLOCK} steps | least to most"
+    print(f"\n| trainer | {head} | native takes of it | native, compiled |\n|---|---|---|---|---|")
     for name, found in blocks.items():
-        ratios = [ours / theirs for ours, theirs in zip(blocks["native"], found, strict=True)]
-        spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
-        print(f"| {name} | {statistics.median(found):.3f} | {min(found):.3f} to {max(found):.3f} | {spread} |")
+        spreads = [spread_of(blocks[ours], found) for ours in ("native", "native, compiled")]
+        seconds = f"{statistics.median(found):.3f} | {min(found):.3f} to {max(found):.3f}"
+        print(f"| {name} | {seconds} | {' | '.join(spreads)} |")
+
+
+def spread_of(ours: list[float], theirs: list[float]) -> str:
+    """Return the median of the blocks' ratios, the least and the most."""
+    ratios = [mine / yours for mine, yours in zip(ours, theirs, strict=True)]
+    return f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
 @pytest.mark.timeout(7200)

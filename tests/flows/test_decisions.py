@@ -34,7 +34,7 @@ def project(tmp_path, rows) -> Project:
 
 def assemble(project: Project, rows: Rows) -> Dataset[Example]:
     """Do what a run does for luca's data set."""
-    inputs = (rows.of(Caption), rows.of(Frame), rows.of(Layer), decisions_of(project, "luca"))
+    inputs = (rows.of(Caption), rows.of(Frame), rows.of(Layer), None, decisions_of(project, "luca"))
     with recorded_run(project.workspace, project.name), labelled("luca"):
         return assemble_dataset(project.workspace, *inputs, project.loras["luca"].dataset)
 

@@ -224,7 +224,7 @@ def test_three_steps_are_those_of_the_plain_recipe_to_the_bit(base, examples, tm
     add_fresh_adapter(networks[0], unet_layers(AdapterSize(4, 4.0, 2, 1.0)), "plain", AdapterSize(4, 4.0, 2, 1.0))
     add_fresh_adapter(networks[1], TEXT_ENCODER_LAYERS, "plain", AdapterSize(4, 4.0))
     trained = [list(adapter_parameters(network, "plain").values()) for network in networks]
-    optimizer = torch.optim.AdamW([{"params": each} for each in trained], lr=1e-3, weight_decay=0.01)
+    optimizer = torch.optim.AdamW([{"params": each} for each in trained], lr=1e-3, weight_decay=0.01, fused=True)
     data = prepare(sd15.load(base, device="cpu"), examples, config)
     for number, factor in enumerate((1 / 3, 2 / 3, 1)):  # two steps of warm-up, then the cosine's peak
         seen = draw(data, config, number, OBJECTIVE)

@@ -42,7 +42,7 @@ def captions(rows) -> Dataset[Caption]:
 
 def assembled(workspace: Path, rows: Rows, captions, decisions=(), **changes) -> Dataset[Example]:
     config = AssembleDatasetConfig(**{**PLAIN, **changes})
-    return assemble_dataset(workspace, captions, rows.of(Frame), rows.of(Layer), tuple(decisions), config)
+    return assemble_dataset(workspace, captions, rows.of(Frame), rows.of(Layer), None, tuple(decisions), config)
 
 
 def refused(examples: Dataset[Example]) -> dict[str, list[Rejected]]:

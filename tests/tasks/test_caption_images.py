@@ -48,7 +48,7 @@ def caption_quay(workspace, data, address: str, **more: object):
     config = CaptionConfig(backend="openai-server", server=address, model=MODEL, type="background", subject="quay",
                            trigger="quay", **more)  # fmt: skip
     frames: Dataset[Frame] = Dataset(Frame, workspace, [])
-    return caption_images(workspace, data[0], frames, data[1], None, None, None, TOKENIZER, (), config)
+    return caption_images(workspace, data[0], None, frames, data[1], None, None, None, TOKENIZER, (), config)
 
 
 def test_finished_shots_are_kept_when_the_server_fails(tmp_path, monkeypatch):
@@ -117,7 +117,7 @@ def test_of_a_character_body_and_face_are_sent_and_what_is_measured_is_kept(tmp_
     with fake_server(in_turn(said(told))) as server:
         config = CaptionConfig(backend="openai-server", server=server.address, model=MODEL, type="character",
                                subject="luca", trigger="luca", described_as={"luca": "a boy in blue"})  # fmt: skip
-        captions = caption_images(tmp_path, layers, frames, places, names, poses, faces, TOKENIZER, (), config)
+        captions = caption_images(tmp_path, layers, None, frames, places, names, poses, faces, TOKENIZER, (), config)
     assert {caption.id: caption.text for caption in captions} == {
         "l:body": "luca, running, surprised expression, on a pier, full body, front view, holding a net",
         "l:face": "luca, crawling, surprised expression, on a pier, close-up, front view, holding a net",
@@ -137,7 +137,17 @@ def test_others_than_the_subject_are_captioned_without_its_trigger_where_regular
     shown, places = plates(tmp_path / "plates", shots=2, each=2)
     there = [row.model_copy(update={"name": "quay" if row.shot.endswith("0") else "mill"}) for row in places]
     of = {"type": "background", "subject": "quay", "trigger": "quay", "described_as": {"mill": "an old mill"}}
-    inputs = (shown, Dataset(Frame, tmp_path, []), Dataset(Place, tmp_path, there), None, None, None, TOKENIZER, ())
+    inputs = (
+        shown,
+        None,
+        Dataset(Frame, tmp_path, []),
+        Dataset(Place, tmp_path, there),
+        None,
+        None,
+        None,
+        TOKENIZER,
+        (),
+    )
     alone = caption_images(tmp_path, *inputs, CaptionConfig(**of))
     assert {row.role for row in alone} == {"subject"}
     both = caption_images(tmp_path, *inputs, CaptionConfig(**of, regularisation=True))
