@@ -43,6 +43,16 @@ class LoraPlan(Config):
         return self
 
     @model_validator(mode="after")
+    def _people_of_a_place_are_not_learnt(self) -> "LoraPlan":
+        if self.dataset.inhabited and not self.train.settings.masked_loss:
+            message = (
+                f"dataset.inhabited is {self.dataset.inhabited}, but without train.masked_loss the people in these "
+                "pictures would be learnt: set train.masked_loss: true, or dataset.inhabited: 0"
+            )
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
     def _captions_leave_room_for_vectors(self) -> "LoraPlan":
         vectors = self.train.settings.embedding_vectors
         room = MOST_CLIP_TOKENS - vectors + 1

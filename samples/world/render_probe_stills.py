@@ -4,6 +4,7 @@
 
 Beside the random world there is luca and gia, portorosso, running, happy faces, and decoys: blue and white stripes on somebody who is not luca.
 Still n is drawn from seed n alone. OUT_DIR receives 000000.jpg and captions-K.jsonl as render_stills.py writes them, and "who" and "place" besides.
+From still 480 on close-ups come nearer, as crops of faces do that LoRAs learn from, and more of them are luca.
 Never show them to the base model: what they hold is what its LoRAs are to teach.
 """
 import json, random
@@ -12,6 +13,8 @@ from render_stills import draw, main, vary
 
 SPEC = json.loads((Path(__file__).parent.parent / "harbour" / "spec.json").read_text())
 WORDS = {"luca": {"hair": "brown", "style": "curly", "top": "white", "stripe": "blue", "girl": False}, "gia": {"hair": "red", "style": "long", "top": "yellow", "stripe": None, "girl": True}}
+
+FIRST = 480  # stills before the close-ups came nearer
 
 
 def draw_probe(number):
@@ -29,7 +32,9 @@ def draw_probe(number):
     if act is None:
         return c, place, camera, act, x, attributes
     pose, face, turn, phase = act
-    who = rng.choices(["luca", "gia", "decoy", None], [0.25, 0.1, 0.1, 0.55])[0]
+    who = rng.choices(["luca", "gia", "decoy", None], [0.25, 0.1, 0.1, 0.55] if number < FIRST else [0.45, 0.1, 0.15, 0.3])[0]
+    if number >= FIRST and attributes["shot"] == "close":
+        camera["lens"] *= rng.uniform(1, 1.8)
     if who in WORDS:
         c = dict(next(known for known in SPEC["characters"] if known["id"] == who))
         for part in ("skin", "hair", "top", "bottom"):

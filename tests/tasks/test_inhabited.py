@@ -1,11 +1,15 @@
 """Places with people in them: what is said of these, and what of their pictures is learnt."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
 from data_contracts.dataset import Dataset, read_rows
+from data_contracts.faults import InputFault
 from data_contracts.lora_stages import AssembleDatasetConfig, CaptionConfig
+from data_contracts.project_file import load_project
 from data_contracts.records import (
     Caption,
     Example,
@@ -107,3 +111,11 @@ def test_the_folder_for_trainers_is_consistent_though_its_captions_name_people(t
 def test_nobody_lives_in_a_character():
     with pytest.raises(ValidationError, match="inhabited is 3, but a character has no people in it"):
         AssembleDatasetConfig(type="character", inhabited=3)
+
+
+def test_people_are_not_learnt_by_mistake(tmp_path):
+    changes = {"loras.portorosso.train.masked_loss": "false"}
+    with pytest.raises(InputFault, match=r"inhabited is 60, but without train\.masked_loss the people"):
+        load_project(Path(__file__).parents[2] / "configs" / "luca.yaml", changes)
+    project = load_project(Path(__file__).parents[2] / "configs" / "luca.yaml")
+    assert [plan.caption.inhabited for plan in project.loras.values()] == [False, True, False, False]
