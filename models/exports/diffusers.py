@@ -31,6 +31,7 @@ The column mask is the weight of the loss and repeats how often a picture is mea
 uses neither: multiply its epochs. It trains squares: of a picture that is none it takes a random one, which may miss
 what the caption says; --center_crop takes the middle.
 Rows whose role is regularisation show others than the subject, without trigger.
+Rows whose role is inhabited show the place with people, whom the masks leave out.
 """
 
 

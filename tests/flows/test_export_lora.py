@@ -79,7 +79,8 @@ def test_a_project_s_loras_and_their_stack_are_exported(project: Path):
     about = read_metadata((folder / "film-stack.safetensors").read_bytes())
     assert json.loads(about["reel2lora.merged"]) == {"luca": 0.9, "town": 0.5}
     prompts = (folder / "a1111_prompts.txt").read_text()
-    assert "drawn, luca, in town <lora:luca:0.9> <lora:town:0.5>\nNegative prompt: blurry" in prompts
+    stacked = "drawn, luca, in town, full body, side view <lora:luca:0.9> <lora:town:0.5>"
+    assert f"{stacked}\nNegative prompt: blurry" in prompts
 
 
 def test_prompts_and_workflow_name_the_files_that_were_written_and_no_others(project: Path):

@@ -149,7 +149,7 @@ def test_rerun_drops_a_stage_and_all_that_follows(workspace):
     dropped = {key.split("/")[0] for key in drop_stage(workspace, "label_expressions")}
     assert dropped == {"label_expressions", *PER_LORA, "compose_loras"}
     kept = {use.label for use in latest_run(workspace).stages if (workspace / use.key / "manifest.json").exists()}
-    assert kept == {"", "portorosso"}  # a background is captioned without the cast
+    assert kept == {""}  # a place with people in it is captioned with the cast as well
 
 
 def test_clean_keeps_what_the_last_run_used(workspace):
