@@ -108,7 +108,8 @@ def layer_crops(known: Known, config: CaptionConfig) -> Iterator[Crop | Rejected
     """Yield the crops of one layer: of its body, and of its face where it is large enough."""
     layer, face = known.layer, known.expression.face_box
     size = (known.frame.width, known.frame.height)
-    fault, role = another_subject(known, config), role_of(known, config)
+    fault = another_subject(known, config)
+    role = role_of(fault, config)
     if fault and role != "regularisation":
         yield Rejected(id=f"{layer.id}:caption", reason=fault)
         return
@@ -122,12 +123,11 @@ def layer_crops(known: Known, config: CaptionConfig) -> Iterator[Crop | Rejected
         yield crop_of(known, "face", face_crop(near, size, config.face_share), role, config)
 
 
-def role_of(known: Known, config: CaptionConfig) -> Role:
-    """Return what a layer is to the LoRA, where it is anything."""
+def role_of(fault: str, config: CaptionConfig) -> Role:
+    """Return what a layer is to the LoRA, where it is anything; `fault` is why it does not show the subject."""
     if config.type == "background":
         return "inhabited"
-    others = config.regularisation and another_subject(known, config).startswith("another")
-    return "regularisation" if others else "subject"
+    return "regularisation" if config.regularisation and fault.startswith("another") else "subject"
 
 
 def is_large_enough(face: Box) -> bool:

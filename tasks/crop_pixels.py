@@ -55,11 +55,11 @@ def cut(caption: Caption, sources: Sources, config: AssembleDatasetConfig) -> tu
         mask: Picture = np.where(known, WHITE, 0).astype(np.uint8)
     else:
         picture = read_frame(sources.frames.path(sources.frames.by_id[source.frame_id].image))
-        is_scenery = caption.role == "inhabited"
-        mask = scenery_of(source, sources) if is_scenery else read_grey(sources.pictures.path(source.mask))
+        inhabited = caption.role == "inhabited"
+        mask = scenery_of(source.frame_id, sources) if inhabited else read_grey(sources.pictures.path(source.mask))
     size = scaled_size(caption.box, config.resolution)
     image, weight = scaled(picture, caption.box, size), scaled(mask, caption.box, size)
-    if config.around != "kept" and not isinstance(source, Plate) and caption.role != "inhabited":
+    if config.around != "kept" and config.type != "background":
         share = weight[..., None] / WHITE
         image = np.asarray((image * share + PLAIN[config.around] * (1 - share)).round(), np.uint8)
     if caption.face is not None:
@@ -67,9 +67,10 @@ def cut(caption: Caption, sources: Sources, config: AssembleDatasetConfig) -> tu
     return image, weight
 
 
-def scenery_of(layer: Layer, sources: Sources) -> Picture:
-    """Return what of a layer's frame is nobody's, `(H, W)`: 255, and 0 where people are and close to them."""
-    people = sources.people[layer.frame_id]
+@lru_cache(maxsize=1)  # as frames are read: body and face of everybody in a frame follow one another
+def scenery_of(frame_id: str, sources: Sources) -> Picture:
+    """Return what of a frame is nobody's, `(H, W)`: 255, and 0 where people are and close to them."""
+    people = sources.people[frame_id]
     seen = np.maximum.reduce([read_grey(people.path(each.mask)) for each in people])
     reach = 1 + 2 * round(SEAM * seen.shape[0])
     somebody = np.where(seen > HARDLY_SEEN, WHITE, 0).astype(np.uint8)
