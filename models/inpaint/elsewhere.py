@@ -121,11 +121,11 @@ def fill_from_elsewhere(image: Image, hole: Hole, unknown: Hole, others: Sequenc
         raise ValueError(message)
     filled, known = image.copy(), np.zeros_like(unknown)
     if not unknown.any() or hole.all():
-        return NeighbourFill(filled, known)
+        return NeighbourFill(filled, hole, known)
     query, features = _Query(image, hole, unknown), find_features(image, hole)
     found = [candidate for index, view in enumerate(others) for candidate in query.candidates(index, view, features)]
     if found:
         pixels, credible = vote(found)
         known[query.window] = unknown[query.window] & credible
         filled[known] = pixels[known[query.window]]
-    return NeighbourFill(filled, known)
+    return NeighbourFill(filled, hole, known)

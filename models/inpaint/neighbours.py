@@ -4,8 +4,9 @@ Each neighbour is laid over the frame by a homography, fitted again to what lies
 moves a house shifts unlike the ground, and most matches need not lie at the depth of what is hidden. Of the samples
 that a pixel gets this way the median is taken where they agree: a cast shadow that wanders through is outvoted. Where
 they do not, as at the edge of what stands before the rest, the sample nearest in time is taken, which parallax has
-moved least. Where laying neighbours at the depth of each pixel (`parallax`) explains the visible nearby much better
-than planes do, that is done.
+moved least. The frame's own shadows, where its neighbours show their ground without them, are a part of the hole.
+Where laying neighbours at the depth of each pixel (`parallax`) explains the visible nearby much better than planes
+do, that is done.
 """
 
 from collections.abc import Sequence
@@ -21,6 +22,8 @@ from models.inpaint.likeness import CUT, EDGE, contrast, difference
 from models.inpaint.masks import pixels_of
 from models.inpaint.parallax import Window, blurred_mean, find_parallax, follow, grid_of, shown_at, sweep
 from models.inpaint.planes import Homography, is_plausible, move, refit
+from models.inpaint.samples import settle
+from models.inpaint.shadows import shadows_of
 
 MOST_NEIGHBOURS = 16
 NEAR_AT_720P = 275  # pixels around a hole to which a neighbour is fitted again
@@ -28,8 +31,6 @@ JUDGED_AT_720P = 70  # pixels around a hole in which planes and depths are compa
 MUCH_BETTER = 0.9  # times the error of planes; less of a gain is chance
 REACH_AT_720P = ((35, 1.0), (140, 0.15))  # pixels (Gaussian sigma) and weight: the visible speaks for the hidden
 MOST_SWEPT = 8  # neighbours, the nearest in time
-MAX_SAMPLES = 9  # of one pixel; the nearest in time, where parallax is least
-MAX_DISAGREEMENT = 22.0  # grey levels, median over samples of the largest channel's distance from their median
 
 Samples = tuple[NDArray[np.uint8], NDArray[np.bool_]]
 
@@ -39,6 +40,7 @@ class NeighbourFill:
     """A frame with what its neighbours know of its hole."""
 
     image: Image  # (H, W, 3), changed inside `known` only
+    hole: Hole  # (H, W), with the shadows that hang together with it
     known: Hole  # (H, W), part of the hole
 
 
@@ -55,6 +57,10 @@ class _Laid:
     def cut(self, window: Window) -> "_Laid":
         """Return the part within a window of rows and columns."""
         return replace(self, pixels=self.pixels[window], seen=self.seen[window], sure=self.sure[window])
+
+    def doubting(self, where: Hole) -> "_Laid":
+        """Return the same, made use of in `where` only if no other neighbour shows it."""
+        return replace(self, sure=self.sure & ~where)
 
     def only(self, where: Hole) -> "_Laid":
         """Return the same, seen nowhere but in `where`."""
@@ -79,18 +85,18 @@ class Neighbours:
         """Return frame `index` with the pixels of its hole that other frames show."""
         image, hole = self._frames[index], self._holes[index]
         known = np.zeros_like(hole)
-        if not hole.any():
-            return NeighbourFill(image, known)
+        laid = self._laid(index) if hole.any() else []
+        if not laid:
+            return NeighbourFill(image, hole, known)
+        shadow, *others = shadows_of([(image, ~hole), *((one.pixels, one.seen) for one in laid)])
+        hole, laid = hole | shadow, [one.doubting(other) for one, other in zip(laid, others, strict=True)]
         ys, xs = np.nonzero(hole)
         window = slice(ys.min(), ys.max() + 1), slice(xs.min(), xs.max() + 1)
-        laid = self._laid(index)
-        if not laid:
-            return NeighbourFill(image, known)
-        samples, seen = self._by_depth(index, laid, window) or _stacked([one.cut(window) for one in laid])
+        samples, seen = self._by_depth(index, hole, laid, window) or _stacked([one.cut(window) for one in laid])
         known[window] = seen.any(axis=0) & hole[window]
         filled = image.copy()
-        filled[known] = _settle(samples, seen)[known[window]]
-        return NeighbourFill(filled, known)
+        filled[known] = settle(samples, seen)[known[window]]
+        return NeighbourFill(filled, hole, known)
 
     def _laid(self, index: int) -> list[_Laid]:
         """Return the neighbours of frame `index`, each laid over it along one plane, the nearest in time first."""
@@ -109,12 +115,12 @@ class Neighbours:
             laid.append(_Laid(np.asarray(pixels, np.uint8), seen, sure, other, matrix))
         return laid
 
-    def _by_depth(self, index: int, laid: Sequence[_Laid], window: Window) -> Samples | None:
-        """Return samples laid at the depth of each pixel, or None where planes explain what surrounds the hole better.
+    def _by_depth(self, index: int, hole: Hole, laid: Sequence[_Laid], window: Window) -> Samples | None:
+        """Return samples laid at the depth of each pixel, or None where planes explain what surrounds `hole` better.
 
         Depths are found without the frame itself, inside the hole and around it, so that the frame can judge them.
         """
-        image, hole = self._frames[index], self._holes[index]
+        image = self._frames[index]
         swept = [one for one in laid if not np.array_equal(one.matrix, np.eye(3))][:MOST_SWEPT]
         if len(swept) < 2:  # noqa: PLR2004
             return None
@@ -150,7 +156,7 @@ class Neighbours:
         weight = np.asarray(visible * (0.1 + np.minimum(contrast(here) / 64.0, 1.0)), np.float32)
         reaches = [(pixels_of(sigma, self._holes[index].shape[0]), worth) for sigma, worth in REACH_AT_720P]
         plane, depth = (
-            blurred_mean(np.minimum(difference(here, _settle(*_stacked(way))), CUT).astype(np.float32), weight, reaches)
+            blurred_mean(np.minimum(difference(here, settle(*_stacked(way))), CUT).astype(np.float32), weight, reaches)
             for way in (flat, deep)
         )
         return np.asarray(depth < MUCH_BETTER * plane)
@@ -204,24 +210,3 @@ def _moved(mask: Hole, matrix: NDArray[np.float64], size: tuple[int, int]) -> Ho
 def _surest(seen: NDArray[np.bool_], sure: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return the `sure` samples (n, h, w) of the pixels that have one, all `seen` ones of the others."""
     return np.where(sure.any(axis=0), sure, seen) if len(seen) else seen
-
-
-def _settle(samples: NDArray[np.uint8], seen: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Return (h, w, 3): the median of the seen samples where they agree, else the first of them.
-
-    `samples` (n, h, w, 3) are the nearest in time first; what no sample shows, by `seen` (n, h, w), is of no meaning.
-    """
-    nearest = seen & (np.cumsum(seen, axis=0) <= MAX_SAMPLES)
-    median = _median(samples.astype(np.float32), nearest)
-    apart = _median(np.abs(samples - median).max(axis=-1)[..., None], nearest)[..., 0]
-    first = np.take_along_axis(samples, seen.argmax(axis=0)[None, ..., None], axis=0)[0]
-    settled = np.where((apart > MAX_DISAGREEMENT)[..., None], first, median.round())
-    return np.asarray(settled, np.uint8)
-
-
-def _median(values: NDArray[np.float32], chosen: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Return the median (h, w, c) of the `chosen` (n, h, w) of `values` (n, h, w, c); of no meaning without any."""
-    ordered = np.sort(np.where(chosen[..., None], values, np.float32(np.inf)), axis=0)
-    count = chosen.sum(axis=0)[None, ..., None]
-    low, high = (np.take_along_axis(ordered, np.maximum(middle, 0) // 2, axis=0)[0] for middle in (count - 1, count))
-    return np.asarray(np.where(count[0] > 0, (low + high) / 2, 0), np.float32)

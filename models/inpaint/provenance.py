@@ -57,15 +57,15 @@ class ShotPlates:
         self._inpainter = inpainter
 
     def make(self, index: int, others: Sequence[View] = ()) -> PlateImage:
-        """Return the plate of frame `index`; outside the dilated mask it equals the frame.
+        """Return the plate of frame `index`; outside the dilated mask and its shadows it equals the frame.
 
         What no frame of the shot shows is looked for in `others`, frames of other shots, before anything is guessed.
 
         Raises:
             ValueError: the characters cover the whole frame and no other frame shows what is behind them.
         """
-        hole = self._holes[index]
         seen = self._neighbours.fill(index)
+        hole = seen.hole
         provenance = np.full(hole.shape, Origin.OWN, np.uint8)
         provenance[hole] = Origin.NETWORK
         provenance[seen.known] = Origin.NEIGHBOUR

@@ -1,0 +1,89 @@
+"""Shadows that characters cast, told by what their ground looks like when they have moved on.
+
+A shadow takes light and leaves the colour: pixels that are darker than other frames show the same ground, in all
+channels by about the same share (Cucchiara et al., "Detecting moving objects, ghosts, and shadows in video streams",
+2003), and that hang together with the hole. What stands still casts a shadow that no frame can tell from paint.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from models.inpaint import Hole, Image
+from models.inpaint.masks import dilate, pixels_of
+from models.inpaint.samples import median_of
+
+HEIGHT = 360
+"""Pixels of a frame's height in which shadows are looked for: they have no detail."""
+LEAST_OTHERS = 2
+"""Frames beside its own that show a shadow's ground."""
+
+DARKEST, WEAKEST, SURE = 0.3, 0.95, 0.88
+"""Shares of the light that are left: less is another thing; a shadow's edge; what some pixels of a shadow must have."""
+SAME_COLOUR = 0.2
+"""How far apart the channels' shares may be: skylight, which a shadow keeps, is bluer than the sun."""
+MOST = 0.7
+"""Share of a dark part that must look like a shadow: the soft edge of a dark thing does too."""
+BLACK = 8.0
+"""Grey levels added to both, as the share of next to nothing is noise."""
+SMOOTH = 1.5
+"""Pixels (Gaussian sigma) over which shares are taken: edges are never laid over each other to the pixel."""
+TOUCH_AT_720P, RIM_AT_720P, SPECK_AT_720P = 12, 12, 14
+"""How near the hole a shadow begins, its soft edge, and what is too thin for one."""
+
+
+def shadows_of(frames: Sequence[tuple[Image, Hole]]) -> list[Hole]:
+    """Return the shadows (H, W) in each of several frames that are laid over each other.
+
+    A frame is its pixels (H, W, 3), and where (H, W) it shows no character; a shadow hangs together with the rest.
+    """
+    height, width = frames[0][1].shape
+    scale = min(1.0, HEIGHT / height)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    pixels = np.array([cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture, _ in frames], np.uint8)
+    hidden = np.array([_touched(~shown, size) for _, shown in frames])
+    ground = median_of(pixels.astype(np.float32), ~hidden)
+    known = (~hidden).sum(axis=0) > LEAST_OTHERS
+    small = [find_shadow(picture, hole, ground, known) for picture, hole in zip(pixels, hidden, strict=True)]
+    found = (cv2.resize(one.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0 for one in small)
+    return [np.asarray(one & shown) for one, (_, shown) in zip(found, frames, strict=True)]
+
+
+def _touched(mask: Hole, size: tuple[int, int]) -> Hole:
+    """Return which pixels of a picture of `size` (width, height), no larger than `mask`, it touches."""
+    return np.asarray(cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0)
+
+
+def find_shadow(image: Image, hole: Hole, ground: NDArray[Any], known: Hole) -> Hole:
+    """Return the shadows (H, W) in `image` (H, W, 3) that hang together with its `hole` (H, W).
+
+    `ground` (H, W, 3) is what most frames show of the same places in grey levels, where it is `known` (H, W).
+    """
+    usable = known & ~hole
+    share = (_smoothed(image, usable) + BLACK) / (_smoothed(ground, usable) + BLACK)
+    light = share.mean(axis=-1)
+    apart = share.max(axis=-1) - share.min(axis=-1)
+    darker = _without_specks(usable & (light < WEAKEST))
+    like_shadow = (light > DARKEST) & (apart < SAME_COLOUR)
+    count, parts = cv2.connectedComponents(darker.astype(np.uint8), connectivity=8)
+    alike = np.bincount(parts[like_shadow], minlength=count) > MOST * np.bincount(parts.ravel(), minlength=count)
+    touching, sure = parts[dilate(hole, TOUCH_AT_720P)], parts[light < SURE]
+    shadow = darker & alike[parts] & np.isin(parts, np.intersect1d(touching, sure))
+    return np.asarray(dilate(shadow, RIM_AT_720P) & ~hole)
+
+
+def _smoothed(image: NDArray[Any], usable: Hole) -> NDArray[np.float32]:
+    """Return `image` blurred over its usable pixels alone."""
+    weight = cv2.GaussianBlur(usable.astype(np.float32), (0, 0), SMOOTH)[..., None]
+    total = cv2.GaussianBlur(image.astype(np.float32) * usable[..., None], (0, 0), SMOOTH)
+    return np.asarray(total / np.maximum(weight, 1e-3), np.float32)
+
+
+def _without_specks(mask: Hole) -> Hole:
+    """Return `mask` without what is thinner than a shadow, such as edges that parallax has moved."""
+    side = pixels_of(SPECK_AT_720P, mask.shape[0]) | 1
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    return np.asarray(cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_OPEN, disc) > 0)
