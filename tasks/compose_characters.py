@@ -35,7 +35,7 @@ DECIMALS = 4
 embedder = cache(EMBEDDERS.load)
 
 
-@stage(CharactersPicture, version=1, sheet=characters_sheet)
+@stage(CharactersPicture, version=2, sheet=characters_sheet)
 def compose_characters(
     out: Path,
     loras: tuple[Dataset[LoraFile], ...],

@@ -25,7 +25,7 @@ from tasks.stage import stage
 ORDER: tuple[LoraType, ...] = ("character", "pose", "expression", "background")
 
 
-@stage(StackPicture, version=3, sheet=composition_sheet)
+@stage(StackPicture, version=4, sheet=composition_sheet)
 def compose_loras(
     out: Path,
     loras: tuple[Dataset[LoraFile], ...],

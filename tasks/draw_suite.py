@@ -13,7 +13,7 @@ from tasks.pictures_job import generate, keep_generated
 from tasks.stage import stage
 
 
-@stage(SuitePicture, version=1)
+@stage(SuitePicture, version=2)
 def draw_suite(
     out: Path, loras: Dataset[LoraFile], base: Path, config: DrawSuiteConfig
 ) -> Iterator[SuitePicture | Rejected]:

@@ -18,7 +18,7 @@ from tasks.stage import stage
 WITHOUT, WITH = "without", "with"
 
 
-@stage(Evaluation, version=2, sheet=evaluation_sheet)
+@stage(Evaluation, version=3, sheet=evaluation_sheet)
 def evaluate_lora(
     out: Path, loras: Dataset[LoraFile], base: Path, config: EvaluateLoraConfig
 ) -> Iterator[Evaluation | Rejected]:

@@ -58,7 +58,7 @@ class Stack:
         return [found[name_of(weights)] for weights in sets]
 
 
-@stage(WeightTrial, version=1, sheet=weights_sheet)
+@stage(WeightTrial, version=2, sheet=weights_sheet)
 def search_weights(
     out: Path,
     loras: tuple[Dataset[LoraFile], ...],

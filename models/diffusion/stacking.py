@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from data_contracts.faults import InputFault
 from data_contracts.generation import Variant
 from models.diffusion.drawing import Drawing
-from models.diffusion.families import Call, DiffusionModel
+from models.diffusion.families import Call, DiffusionModel, networks_of
+from models.diffusion.folding import folded
 from models.diffusion.lora_stack import set_lora_weights
 from models.diffusion.regions import Grid, Part, parts_of
 
@@ -60,7 +61,8 @@ def sample_stacked(model: DiffusionModel, variant: Variant, batch: Batch, drawin
     """
     if variant.method == "linear":
         set_lora_weights(model, variant.weights, variant.blocks)
-        return model.sample(batch.prompts, batch.negative_prompt, batch.seeds, drawing)
+        with folded(*networks_of(model).values()):
+            return model.sample(batch.prompts, batch.negative_prompt, batch.seeds, drawing)
     with torch.no_grad():
         voices = _regional(model, variant, batch, drawing) if variant.method == "regional" else None
         voices = voices or [

@@ -6,7 +6,8 @@ from pathlib import Path
 from data_contracts.training import TrainSettings
 from data_contracts.whole_file import whole_file
 from models.diffusion.drawing import Drawing
-from models.diffusion.families import DiffusionModel
+from models.diffusion.families import DiffusionModel, networks_of
+from models.diffusion.folding import folded
 from models.pictures import Picture, encode_png
 from models.trainers.examples import covering
 
@@ -25,7 +26,8 @@ def draw(
     square = (settings.resolution, settings.resolution)
     controls = tuple(covering(each, square) for each in edited if each is not None)
     drawing = Drawing(settings.sample_steps, settings.sample_guidance, settings.resolution, controls)
-    return model.sample(prompts, "", seeds, drawing)
+    with folded(*networks_of(model).values()):
+        return model.sample(prompts, "", seeds, drawing)
 
 
 def write_png(path: Path, picture: Picture) -> None:

@@ -69,18 +69,24 @@ def drawn(model, weights: dict[str, float], method: str = "linear", **more) -> n
     return np.stack(sample_stacked(model, variant, BATCH, drawing(model)))
 
 
+def alike(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether pictures differ by no more than rounding: a sum is drawn with LoRAs folded into the weights."""
+    apart = np.abs(one.astype(int) - other)
+    return int(apart.max()) <= 1 and float((apart > 0).mean()) < 0.001
+
+
 def test_a_linear_stack_is_what_the_family_samples(family):
     set_lora_weights(family, {"a": 0.5, "b": 0.8})
     plain = family.sample(BATCH.prompts, BATCH.negative_prompt, BATCH.seeds, drawing(family))
-    assert np.array_equal(drawn(family, {"a": 0.5, "b": 0.8}), np.stack(plain))
+    assert alike(drawn(family, {"a": 0.5, "b": 0.8}), np.stack(plain))
 
 
 def test_one_lora_is_the_same_whatever_the_method(family):
     alone = drawn(family, {"a": 0.7})
     assert not np.array_equal(alone, drawn(family, {}))
     for method in ("switch", "composite"):
-        assert np.array_equal(drawn(family, {"a": 0.7, "b": 0.0}, method), alone)
-        assert np.array_equal(drawn(family, {"a": 0.7, "c": 0.7}, method), alone)  # its own double beside it
+        assert alike(drawn(family, {"a": 0.7, "b": 0.0}, method), alone)
+        assert alike(drawn(family, {"a": 0.7, "c": 0.7}, method), alone)  # its own double beside it
 
 
 def test_methods_differ_from_the_sum_and_leave_nothing_behind(family):
@@ -95,11 +101,11 @@ def test_methods_differ_from_the_sum_and_leave_nothing_behind(family):
 @pytest.mark.parametrize("family", ["sd15", "flux", "qwen_image"], indirect=True)
 def test_turns_last_as_long_as_they_are_told(family):
     stack = {"a": 1.0, "b": 1.0}
-    assert np.array_equal(drawn(family, stack, "switch", switch_every=STEPS), drawn(family, {"a": 1.0}))
+    assert alike(drawn(family, stack, "switch", switch_every=STEPS), drawn(family, {"a": 1.0}))
     first, half = (drawn(family, stack, "switch", switch_every=n) for n in (1, 2))
     assert not np.array_equal(first, half)
     other_way = drawn(family, dict(reversed(stack.items())), "switch", switch_every=STEPS)
-    assert np.array_equal(other_way, drawn(family, {"b": 1.0}))
+    assert alike(other_way, drawn(family, {"b": 1.0}))
 
 
 @given(st.integers(1, 200), st.integers(1, 12), st.integers(1, 6))
