@@ -36,10 +36,10 @@ def write(out, name, head):
 def main():
     ap = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
     ap.add_argument("out"); ap.add_argument("--count", type=int, default=100); ap.add_argument("--probe", action="store_true")
-    ap.add_argument("--groups", action="store_true")
+    ap.add_argument("--groups", action="store_true"); ap.add_argument("--start", type=int, default=0)
     a = ap.parse_args()
     with open(a.out, "w") as out:
-        for number in range(a.count):
+        for number in range(a.start, a.start + a.count):
             if a.groups:
                 _, _, camera, turn, stills = draw_group(number)
                 for still, (pose, *_) in enumerate(stills):

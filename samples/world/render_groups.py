@@ -13,6 +13,7 @@ from render_stills import FACES, POSES, asked, draw, render
 
 METRES = {"full": (4.0, 1.21), "medium": (3.15, 1.455), "close": (1.85, 1.75)}  # seen from bottom to top, and the height in the middle
 PHASES = {"walking": math.pi / 2, "jumping": 0.6, "waving": 0.3}
+FACES_TOLD = {"full": 0.4, "medium": 0.4, "close": 1.0}  # how often a group differs in the expression and not in the pose
 WORDS = {"full": "full body", "medium": "medium shot", "close": "close-up"}
 LENS, SENSOR = 46, 36
 
@@ -62,13 +63,12 @@ def draw_group(number):
             break
     pose, face = attributes["pose"], attributes["expression"]
     shot = rng.choices(["full", "medium", "close"], [0.35, 0.25, 0.4])[0]
-    view = rng.choices(["front", "side", "three-quarter"], [0.5, 0.2, 0.3])[0]
+    by_face = rng.random() < FACES_TOLD[shot]
+    view = rng.choices(["front", "side", "three-quarter"], [0.5, 0.05 if by_face else 0.2, 0.3])[0]  # little is seen of a mouth from the side
     turn = {"front": rng.uniform(-12, 12), "side": rng.choice([-1, 1]) * rng.uniform(68, 80), "three-quarter": rng.choice([-1, 1]) * rng.uniform(30, 45)}[view]
     high, middle = METRES[shot]
     camera = {"at": [0, -high * rng.uniform(0.97, 1.03) * LENS / SENSOR, middle + 0.1], "look": [0, 0, middle + rng.uniform(-0.02, 0.02) * high], "lens": LENS}
-    acts = [(other, face) for other in POSES]
-    if shot == "close":
-        acts = [(pose, other) for other in FACES] + [(other, face) for other in rng.sample([p for p in POSES if p != pose], 2)]
+    acts = [(pose, other) for other in FACES] if by_face else [(other, face) for other in POSES]
     before, after = caption.split(f", {POSES[pose]}, {FACES[face]}, ")
     where = after.rsplit(", ", 2)[0]
     stills = [
