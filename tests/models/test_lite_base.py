@@ -13,7 +13,7 @@ from models.diffusion import sd15
 from models.diffusion.drawing import Drawing
 from models.diffusion.lite_base import FOLDER, autoencoder, denoiser, language, name_of_base
 from models.diffusion.lite_base.export import export
-from models.diffusion.lite_base.lesson import Lesson
+from models.diffusion.lite_base.lesson import Group, Lesson
 from models.diffusion.lite_base.loop import Run, Schedule
 from models.diffusion.lite_base.measure import found_shares
 from models.diffusion.lite_base.vary import vary_caption
@@ -174,15 +174,14 @@ def test_a_batch_meets_every_noise_level(stills):
     networks = denoiser.Denoiser(denoiser.build_tokenizer(stills.stills))
     loss = denoiser.DenoiserLoss(networks, lesson_of(0.0), replace(SHORT, batch=10), torch.device("cpu"))
     for number in range(5):
-        times = loss._timesteps(torch.arange(10), torch.Generator().manual_seed(number))
+        times = loss._timesteps(torch.zeros(10, dtype=torch.bool), torch.Generator().manual_seed(number))
         assert sorted((times // 100).tolist()) == list(range(10))
 
 
-def test_groups_see_a_timestep_as_often_as_it_is_large(stills):
+def test_groups_of_poses_see_a_timestep_as_often_as_it_is_large(stills):
     networks = denoiser.Denoiser(denoiser.build_tokenizer(stills.stills))
     loss = denoiser.DenoiserLoss(networks, lesson_of(0.0), SHORT, torch.device("cpu"))
-    units = torch.arange(400).repeat_interleave(4)
-    times = loss._timesteps(units, torch.Generator().manual_seed(0)).double()
+    times = loss._timesteps(torch.ones(400, dtype=torch.bool), torch.Generator().manual_seed(0)).double()
     assert times.shape == (400,)
     assert (times < 500).double().mean() == pytest.approx(0.25, abs=0.01)
     assert (times**2 / 1000).mean() == pytest.approx(500, abs=10)
@@ -200,14 +199,16 @@ def test_nobody_weighs_more_where_noise_hides_him(stills):
 def test_members_of_a_group_share_noise_and_timestep_and_nothing_else_does(stills):
     networks = denoiser.Denoiser(denoiser.build_tokenizer(stills.stills))
     latents = torch.arange(12.0)[:, None, None, None, None].expand(12, 2, 8, 16, 16)
-    groups = [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
+    groups = [Group([0, 1, 2, 3, 4], by_pose=True), Group([5, 6, 7, 8, 9], by_pose=False)]
     lesson = Lesson(latents, torch.ones(12, 2, 1, 16, 16), CAPTIONS * 4, groups)
     loss = denoiser.DenoiserLoss(networks, lesson, replace(SHORT, batch=16), torch.device("cpu"))
     for number in range(20):
-        rows, units = loss._choose(torch.Generator().manual_seed(number))
+        rows, units, by_pose = loss._choose(torch.Generator().manual_seed(number))
         assert len(rows) == len(units) == 16
         grouped = [{row for row, unit in zip(rows, units.tolist(), strict=True) if unit == each} for each in range(3)]
-        assert all(len(members) == 4 and any(members <= set(group) for group in groups) for members in grouped)
+        owners = [next(group for group in groups if members <= set(group.rows)) for members in grouped]
+        assert all(len(members) == 4 for members in grouped)
+        assert by_pose.tolist() == [*(group.by_pose for group in owners), *[False] * 4]
         assert sorted(units[12:].tolist()) == list(range(3, 7))
         assert set(rows[12:]) <= {10, 11}
 

@@ -11,6 +11,7 @@ from models.diffusion.lite_base.lesson import (
     FRAMES,
     HEAD_WEIGHT,
     VIEWS,
+    Group,
     figure_weights,
     groups_of,
     make_lesson,
@@ -85,7 +86,8 @@ def test_who_jumps_is_framed_by_where_he_stood():
 
 def test_a_group_is_seen_in_one_view_and_known_by_its_rows():
     stills = [still_of("full"), still_of("full", "waving", 3), EMPTY, still_of("full", "sitting", 3)]
-    assert groups_of(stills) == [[1, 3]]
+    assert groups_of(stills) == [Group([1, 3], by_pose=True)]
+    assert groups_of([still_of("close", "waving", 4)] * 2) == [Group([0, 1], by_pose=False)]
     heads = torch.tensor([[0.1, -0.4, 0.16], [0.0, -0.33, 0.19], [torch.nan] * 3, [0.0, -0.3, 0.19]])
     view = view_of(1, stills, heads)
     assert (view.side[1], *view.middle[1]) == (view.side[3], *view.middle[3])

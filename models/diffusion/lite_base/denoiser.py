@@ -96,12 +96,12 @@ class DenoiserLoss:
     def __call__(self, step: int) -> torch.Tensor:
         """Return the mean loss of the batch of `step`."""
         generator = seeded_generator(self.schedule.seed, "denoiser", step)
-        rows, units = self._choose(generator)
-        count = int(units.max()) + 1
+        rows, units, by_pose = self._choose(generator)
+        count = len(by_pose)
         views = torch.randint(self.lesson.latents.shape[1], (count,), generator=generator)[units]
         clean = self.lesson.latents[rows, views].to(self.device)
         noise = torch.randn(count, *clean.shape[1:], generator=generator)[units].to(self.device)
-        timesteps = self._timesteps(units, generator)[units].to(self.device)
+        timesteps = self._timesteps(by_pose, generator)[units].to(self.device)
         fates = [seeded_generator(self.schedule.seed, f"caption {step}", unit) for unit in units.tolist()]
         captions = [vary_caption(self.lesson.captions[row], fate) for row, fate in zip(rows, fates, strict=True)]
         weights = self._weights(self.lesson.weights[rows, views].to(self.device), timesteps, captions)
@@ -114,30 +114,35 @@ class DenoiserLoss:
         loss = self.objective.losses(prediction, target, timesteps, weights).mean()
         return loss + TOLD_APART * unexplained(prediction.float() - target, clean, units).mean()
 
-    def _choose(self, generator: torch.Generator) -> tuple[list[int], torch.Tensor]:
-        """Return the rows of a batch (N,), and the unit of each: members of a group share one, counted from 0."""
+    def _choose(self, generator: torch.Generator) -> tuple[list[int], torch.Tensor, torch.Tensor]:
+        """Return the rows of a batch (N,), the unit of each, and which units (U,) are groups of several poses.
+
+        Members of a group share a unit, counted from 0.
+        """
         size = self.schedule.batch
         groups = round(size * GROUPED) // MEMBERS if self.lesson.groups else 0
         rows, units = [], []
-        for unit, chosen in enumerate(torch.randint(len(self.lesson.groups) or 1, (groups,), generator=generator)):
-            group = self.lesson.groups[int(chosen)]
-            order = torch.randperm(len(group), generator=generator).tolist()[:MEMBERS]
-            rows += [group[place] for place in order]
+        drawn = torch.randint(len(self.lesson.groups) or 1, (groups,), generator=generator).tolist()
+        chosen = [self.lesson.groups[number] for number in drawn]
+        for unit, group in enumerate(chosen):
+            order = torch.randperm(len(group.rows), generator=generator).tolist()[:MEMBERS]
+            rows += [group.rows[place] for place in order]
             units += [unit] * len(order)
         alone = size - len(rows)
         singles = torch.randint(len(self._singles), (alone,), generator=generator)
         rows += [self._singles[place] for place in singles.tolist()]
-        return rows, torch.tensor([*units, *range(groups, groups + alone)])
+        by_pose = [*(group.by_pose for group in chosen), *[False] * alone]
+        return rows, torch.tensor([*units, *range(groups, groups + alone)]), torch.tensor(by_pose)
 
-    def _timesteps(self, units: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def _timesteps(self, by_pose: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Return a timestep for each unit, one out of each equal part of the schedule: a batch misses no noise level.
 
-        Groups see much noise more often, in which poses are decided: a timestep as often as it is large.
+        Groups of several poses see much noise more often, in which poses are decided: a timestep as often as it is
+        large.
         """
-        members = units.bincount()
-        count = len(members)
+        count = len(by_pose)
         places = (torch.randperm(count, generator=generator) + torch.rand(count, generator=generator)) / count
-        places = torch.where(members > 1, places.sqrt(), places)
+        places = torch.where(by_pose, places.sqrt(), places)
         steps: int = self.noises.config.num_train_timesteps
         return (places * steps).long().clamp(max=steps - 1)
 

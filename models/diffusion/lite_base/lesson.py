@@ -37,22 +37,29 @@ _SEED = 7
 
 
 @dataclass(frozen=True)
+class Group:
+    """Rows that differ in a pose or an expression alone, in the picture as in the caption."""
+
+    rows: Sequence[int]
+    by_pose: bool
+
+
+@dataclass(frozen=True)
 class Lesson:
     """Scaled latents `(N, views, C, h, w)`, how much each place counts `(N, views, 1, h, w)`, captions [N].
 
-    `groups` are rows that differ in a pose or an expression alone, in the picture as in the caption; `singles` the
-    others.
+    `singles` are the rows of no group.
     """
 
     latents: torch.Tensor
     weights: torch.Tensor
     captions: Sequence[str]
-    groups: Sequence[Sequence[int]] = ()
+    groups: Sequence[Group] = ()
 
     @property
     def singles(self) -> Sequence[int]:
         """The rows of no group."""
-        grouped = {row for group in self.groups for row in group}
+        grouped = {row for group in self.groups for row in group.rows}
         return [row for row in range(len(self.captions)) if row not in grouped]
 
 
@@ -70,13 +77,13 @@ def make_lesson(
     return Lesson(torch.stack(latents, dim=1), torch.stack(weights, dim=1), stills.captions, groups_of(stills.stills))
 
 
-def groups_of(stills: Sequence[Still]) -> list[list[int]]:
+def groups_of(stills: Sequence[Still]) -> list[Group]:
     """Return the rows of each group of stills."""
     rows: dict[int, list[int]] = {}
     for row, still in enumerate(stills):
         if still.group is not None:
             rows.setdefault(still.group, []).append(row)
-    return list(rows.values())
+    return [Group(members, len({stills[row].pose for row in members}) > 1) for members in rows.values()]
 
 
 def view_of(number: int, stills: Sequence[Still], heads: torch.Tensor) -> View:
