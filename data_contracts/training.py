@@ -31,6 +31,14 @@ class TrainSettings(AdapterSettings, ValidationSettings):
     steps: int = Field(default=1500, ge=1, le=1_000_000, description="optimizer steps")
     batch: int = Field(default=1, ge=1, le=256, description="examples a forward pass; memory grows with it")
     accumulate: int = Field(default=1, ge=1, le=256, description="forward passes an optimizer step; time, not memory")
+    processes: int = Field(
+        default=1,
+        ge=1,
+        le=64,
+        description="native only: GPUs that share an optimizer step's forward passes, of which each takes as many; the "
+        "LoRA is the same but for rounding",
+        json_schema_extra={"digest": False},
+    )
     resolution: int = Field(
         default=512, ge=64, le=2048, multiple_of=8, description="pixels; pictures are scaled to cover it, centre kept"
     )
@@ -127,6 +135,12 @@ class TrainSettings(AdapterSettings, ValidationSettings):
         if self.warmup_steps >= self.steps:
             message = (
                 f"warmup_steps is {self.warmup_steps}, but there are only {self.steps} steps: lower it below steps"
+            )
+            raise ValueError(message)
+        if self.accumulate % self.processes:
+            message = (
+                f"processes is {self.processes}, but accumulate is {self.accumulate}, of which each cannot do as many: "
+                f"raise accumulate to a multiple of {self.processes}, and lower batch where steps become too large"
             )
             raise ValueError(message)
         if self.blank_preservation and not self.caption_dropout:

@@ -44,16 +44,17 @@ def request_stop() -> None:
     _Channel.stop = True
 
 
-def prepare_torch(threads: int | None, *, deterministic: bool) -> None:
+def prepare_torch(threads: int | None, *, deterministic: bool, processes: int = 1) -> None:
     """Set what torch keeps for the whole process, in which another job may have run before.
 
     Args:
         threads: how many compute; None: as OMP_NUM_THREADS says, else one for each core.
         deterministic: equal input makes equal output, by slower operations where the quickest do not.
+        processes: how many share the work, and the cores.
     """
     import torch  # noqa: PLC0415  not every child computes
 
-    torch.set_num_threads(threads or _usual_threads())
+    torch.set_num_threads(threads or max(1, _usual_threads() // processes))
     torch.use_deterministic_algorithms(deterministic, warn_only=True)
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # nothing reads it
 

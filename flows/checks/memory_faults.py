@@ -31,6 +31,7 @@ def trainer_faults(project: Project, base: Path, loras: list[str]) -> list[Fault
     from models.device import gpu_or_cpu, no_compiling  # noqa: PLC0415  imports torch
     from models.diffusion.key_formats import KEY_FORMATS, no_dora, no_embedding  # noqa: PLC0415  imports torch
     from models.trainers.kohya_config import require_possible  # noqa: PLC0415
+    from models.trainers.team import no_processes  # noqa: PLC0415  imports torch
 
     faults = []
     family = family_of(base)
@@ -44,6 +45,7 @@ def trainer_faults(project: Project, base: Path, loras: list[str]) -> list[Fault
             no_embedding(keys) if settings.embedding_vectors else "",
             no_clip_skip(family) if settings.clip_skip > 1 else "",
             no_compiling(gpu_or_cpu()) if settings.compile else "",
+            no_processes(settings.processes),
         )
         faults += [
             Fault(place=f"loras.{name}.train", rule="trainer", value=trouble, severity="error")

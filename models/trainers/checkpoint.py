@@ -22,7 +22,7 @@ from data_contracts.whole_file import whole_file
 
 KEPT = 2
 # These decide what is watched while training, not what comes out of it: changing them need not restart a run.
-_WATCHING = {"checkpoint_every", "sample_every", "sample_prompts", "tensorboard"}
+_WATCHING = {"checkpoint_every", "sample_every", "sample_prompts", "tensorboard", "processes"}
 _DRAWING = {"sample_steps", "sample_guidance"}
 
 

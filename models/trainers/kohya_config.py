@@ -152,6 +152,7 @@ def refuse_unknown(settings: TrainSettings) -> None:
         (settings.dora, "dora is on", "train no DoRA", "dora to false"),
         (settings.blank_preservation, "blank_preservation is on", "preserve nothing", "blank_preservation to false"),
         (settings.compile, "compile is on", "were not tried compiled", "compile to false"),
+        (settings.processes > 1, f"processes is {settings.processes}", "share no step's passes", "processes to 1"),
         (settings.ema, f"ema is {settings.ema:g}", "average no weights", "ema to 0"),
         (
             settings.embedding_vectors,

@@ -25,6 +25,7 @@ from models.trainers.examples import prepare
 from models.trainers.lora_metadata import embedding_metadata, lora_metadata
 from models.trainers.pictures import draw, write_png
 from models.trainers.step import Adapter, Trainer
+from models.trainers.team import Team, leading
 
 
 def train(request_file: Path) -> None:
@@ -36,36 +37,47 @@ def train(request_file: Path) -> None:
         Stopped: SIGTERM came; a checkpoint is saved.
     """
     request = TrainRequest.model_validate_json(request_file.read_text(encoding="utf-8"))
-    prepare_torch(request.threads, deterministic=True)
+    processes = request.settings.processes
+    prepare_torch(request.threads, deterministic=True, processes=processes)
     request.output.mkdir(parents=True, exist_ok=True)
-    run = Run(request)
-    try:
-        run.train()
-    except FloatingPointError:
-        emit("diverged", step=run.finished)
-        raise
-    finally:
-        run.close()
+    with leading(request_file, processes) as team:
+        run = Run(request, team)
+        try:
+            run.train()
+        except FloatingPointError:
+            emit("diverged", step=run.finished)
+            raise
+        finally:
+            run.close()
     lora, step = run.write_loras()
     emit("done", lora=str(lora), step=step, steps=run.finished, final_loss=run.log.final_loss())
+
+
+class Learner:
+    """What learns, as its last checkpoint left it; each process of a team has one."""
+
+    def __init__(self, request: TrainRequest, team: Team) -> None:
+        self.digest = request_digest(request)
+        self.saved = load_checkpoint(request.output / "checkpoints", self.digest)
+        self.model = load_base(request.base, request.settings.precision, clip_skip=request.settings.clip_skip)
+        prepared = prepare(self.model, request.examples, request.settings)
+        self.adapter = Adapter(self.model, request.settings, request.trigger)
+        if self.adapter.words is not None:
+            self.adapter.words.require_called([example.caption for example in request.examples])
+        self.trainer = Trainer(self.adapter, prepared, request.settings, team)
+        if self.saved is not None:
+            self.adapter.load(self.saved.weights)
+            self.trainer.optimizer.load_state_dict(self.saved.optimizer)
 
 
 class Run:
     """One request's training, from its last checkpoint on."""
 
-    def __init__(self, request: TrainRequest) -> None:
-        self.request, self.settings = request, request.settings
-        self.digest = request_digest(request)
-        saved = load_checkpoint(request.output / "checkpoints", self.digest)
-        model = load_base(request.base, request.settings.precision, clip_skip=request.settings.clip_skip)
-        prepared = prepare(model, request.examples, request.settings)
-        self.adapter = Adapter(model, request.settings, request.trigger)
-        if self.adapter.words is not None:
-            self.adapter.words.require_called([example.caption for example in request.examples])
-        self.trainer = Trainer(self.adapter, prepared, request.settings)
-        if saved is not None:
-            self.adapter.load(saved.weights)
-            self.trainer.optimizer.load_state_dict(saved.optimizer)
+    def __init__(self, request: TrainRequest, team: Team) -> None:
+        self.request, self.settings, self.team = request, request.settings, team
+        learner = Learner(request, team)
+        self.digest, saved = learner.digest, learner.saved
+        self.adapter, self.trainer = learner.adapter, learner.trainer
         self.average = Average(self.adapter, self.settings.ema) if self.settings.ema else None
         if self.average is not None and saved is not None and saved.average is not None:
             self.average.load(saved.average)
@@ -78,7 +90,7 @@ class Run:
             self.log.tell(self.board.step)
             self.course.tell(self.board.validation)
         if not self.adapter.trains_reading:
-            model.set_aside_text_encoders()
+            learner.model.set_aside_text_encoders()
 
     def kept_weights(self) -> AbstractContextManager[None]:
         """Return what has the adapter work with the weights that are kept: their average, where one is asked for."""
@@ -104,7 +116,7 @@ class Run:
         settings = self.settings
         self._show()
         stopping = stop_requested()
-        while not (stopping or self.is_over):
+        while self.team.goes_on(going=not (stopping or self.is_over)):
             loss = self.trainer.step(self.finished)
             self.finished += 1
             if self.average is not None:

@@ -17,6 +17,7 @@ from models.seeds import derived_seed
 from models.trainers.examples import Draw, Prepared, draw
 from models.trainers.optimizers import OPTIMIZERS
 from models.trainers.readings import Readings, seen
+from models.trainers.team import Team
 from models.trainers.trained_words import TrainedWords
 
 NAME = "trained"
@@ -107,8 +108,9 @@ class Adapter:
 class Trainer:
     """Moves an adapter one step at a time; a step depends on its number, the adapter and the optimizer only."""
 
-    def __init__(self, adapter: Adapter, prepared: Prepared, settings: TrainSettings) -> None:
+    def __init__(self, adapter: Adapter, prepared: Prepared, settings: TrainSettings, team: Team | None = None) -> None:
         self.adapter = adapter
+        self.team = team or Team()
         self.prepared = prepared
         self.settings = settings
         self.objective = adapter.model.objective(settings)
@@ -149,12 +151,17 @@ class Trainer:
         factor = learning_rate_factor(number, settings.steps, settings.warmup_steps, cycles)
         for group in self.optimizer.param_groups:
             group["lr"] = group["peak"] * factor
-        total = 0.0
-        for part in range(settings.accumulate):
-            losses = self._losses(number * settings.accumulate + part, number)
-            mean = losses.mean() / settings.accumulate
-            mean.backward()  # type: ignore[no-untyped-call]
-            total += float(mean.detach())
+        total, fault = 0.0, None
+        try:
+            for part in self.team.passes(settings.accumulate):
+                losses = self._losses(number * settings.accumulate + part, number)
+                mean = losses.mean() / settings.accumulate
+                mean.backward()  # type: ignore[no-untyped-call]
+                total += float(mean.detach())
+        except FloatingPointError as error:
+            fault = error
+        total = self.team.sum_losses(total, fault)
+        self.team.sum_gradients(self.parameters)
         if settings.max_gradient_norm:
             torch.nn.utils.clip_grad_norm_(self.parameters, settings.max_gradient_norm)
         self.optimizer.step()

@@ -114,6 +114,7 @@ FLOW_MATCHING = {"timestep_sampling", "timestep_shift"}  # nothing to Stable Dif
 VALIDATION = {"validate_every", "validate_pictures", "choose", "patience"}  # with kohya refused where they would decide
 VALIDATION |= {"validate_drawn", "drawn_embedder", "drawn_text_scorer"}
 REFUSED = {
+    "processes",
     "dora",
     "ema",
     "compile",
@@ -148,6 +149,7 @@ def test_every_setting_changes_what_sd_scripts_are_told(base, examples, tmp_path
         ({"dora": True}, "dora is on"),
         ({"ema": 0.9}, "ema is 0.9"),
         ({"compile": True}, "compile is on"),
+        ({"processes": 2, "accumulate": 2}, "processes is 2"),
         ({"blank_preservation": True}, "blank_preservation is on"),
         ({"embedding_vectors": 2}, "embedding_vectors is 2"),
     ],
