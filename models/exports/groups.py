@@ -8,13 +8,14 @@ from data_contracts.exports import ExportItem, Split, checked_item
 from data_contracts.faults import StageFault
 from data_contracts.records import Role
 
-INHABITED = "inhabited"
+INHABITED, HELD_OUT_INHABITED = "inhabited", "held_out_inhabited"
 FOLDERS: dict[tuple[Split, Role], str] = {
     ("train", "subject"): "train",
     ("train", "regularisation"): "regularisation",
     ("train", "inhabited"): INHABITED,
     ("held_out", "subject"): "held_out",
     ("held_out", "regularisation"): "held_out_regularisation",
+    ("held_out", "inhabited"): HELD_OUT_INHABITED,
 }
 
 
@@ -22,7 +23,7 @@ def role_of_folder(name: str, *, regularises: bool = False) -> Role:
     """Return what a folder's pictures are: trainers' configurations know regularisation, the name tells the rest."""
     if regularises:
         return "regularisation"
-    return "inhabited" if name.startswith(INHABITED) else "subject"
+    return "inhabited" if name.startswith((INHABITED, HELD_OUT_INHABITED)) else "subject"
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,11 @@ class Group:
     role: Role
     repeats: int
     items: tuple[ExportItem, ...] = ()
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether trainers are told of it: they validate on the subject alone."""
+        return self.split == "train" or self.role == "subject"
 
 
 def group_items(items: Sequence[ExportItem]) -> tuple[Group, ...]:

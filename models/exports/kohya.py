@@ -55,7 +55,7 @@ def write(items: Sequence[ExportItem], folder: Path, settings: ExportSettings) -
     """Write pictures, texts, `dataset.toml` and README."""
     groups = group_items(items)
     sizes = {item.image: picture_size(item.image) for item in items}
-    listed = [group for group in groups if (group.split, group.role) != ("held_out", "regularisation")]
+    listed = [group for group in groups if group.is_listed]
     batched = _batched(listed, sizes, settings.resolution)
     for group in [*(group for group in groups if group not in listed), *(each for _, part in batched for each in part)]:
         for stem, item, pixels in named_pixels(group.items):

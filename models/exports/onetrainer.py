@@ -66,7 +66,7 @@ def write(items: Sequence[ExportItem], folder: Path, settings: ExportSettings) -
             (folder / group.folder / f"{stem}.png").write_bytes(encode_png(pixels.rgb))
             if masked:
                 (folder / group.folder / f"{stem}{MASK_LABEL}.png").write_bytes(encode_png(pixels.weight))
-    listed = [group for group in groups if (group.split, group.role) != ("held_out", "regularisation")]
+    listed = [group for group in groups if group.is_listed]
     concepts = [_concept(group, settings) for group in listed]
     write_text(folder / CONCEPTS, json.dumps(concepts, indent=1) + "\n")
     write_text(folder / "README.txt", README)

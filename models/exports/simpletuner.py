@@ -42,7 +42,7 @@ def write(items: Sequence[ExportItem], folder: Path, settings: ExportSettings) -
     write_pictures(folder, groups)
     entries: list[dict[str, Any]] = []
     for group in groups:
-        if (group.split, group.role) != ("held_out", "regularisation"):
+        if group.is_listed:
             entries += _entries(folder, group, settings, masked=has_masks(groups) and group.split == "train")
     words = {"id": f"{settings.name}-text", "type": "local", "dataset_type": "text_embeds", "default": True}
     entries.append({**words, "cache_dir": f"cache/text/{settings.name}"})

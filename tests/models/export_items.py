@@ -27,7 +27,7 @@ def item(image: Path, weight: Path | None = None, caption: str = "luca, running"
 
 
 def every_kind(pictures: Path) -> list[ExportItem]:
-    """Two repeats, with mask and without, held out, regularisation, upright, alike."""
+    """Two repeats, with mask and without, held out, regularisation, inhabited, upright, alike."""
     upright = (48, 96)
     held = {"split": "held_out", "repeats": 1}
     return [
@@ -38,4 +38,6 @@ def every_kind(pictures: Path) -> list[ExportItem]:
         item(picture(pictures, 4), mask(pictures, 4), "a girl", repeats=1, role="regularisation"),
         item(picture(pictures, 5), mask(pictures, 5), **held),
         item(picture(pictures, 6), mask(pictures, 6), "a girl, standing", role="regularisation", **held),
+        item(picture(pictures, 7), mask(pictures, 7), "luca, a girl, walking", repeats=1, role="inhabited"),
+        item(picture(pictures, 8), mask(pictures, 8), "luca, a girl, sitting", role="inhabited", **held),
     ]

@@ -45,7 +45,12 @@ def test_kohya_is_told_of_splits_repeats_and_regularisation(items, tmp_path):
         each["image_dir"]: (each["num_repeats"], each.get("is_reg"), each.get("keep_tokens"))
         for each in train["subsets"]
     }
-    assert found == {"train-x5": (5, None, 2), "train-x10": (10, None, 2), "regularisation": (1, True, None)}
+    assert found == {
+        "train-x5": (5, None, 2),
+        "train-x10": (10, None, 2),
+        "regularisation": (1, True, None),
+        "inhabited": (1, None, 2),
+    }
     assert [each["image_dir"] for each in held["subsets"]] == ["held_out"]
     assert all(each["alpha_mask"] for each in [*train["subsets"], *held["subsets"]])
     assert "caption_prefix" not in (folder / "dataset.toml").read_text()
@@ -126,8 +131,8 @@ def test_where_one_picture_has_a_mask_all_have_one(to, items, tmp_path):
 def test_ai_toolkit_never_sees_held_out_pictures(items, tmp_path):
     folder = export_dataset("ai-toolkit", items, tmp_path / "out", SETTINGS)
     entries = yaml.safe_load((folder / "datasets.yaml").read_text())["datasets"]
-    assert [entry["folder_path"] for entry in entries] == ["train-x5", "train-x10", "regularisation"]
-    assert [entry.get("is_reg", False) for entry in entries] == [False, False, True]
+    assert [entry["folder_path"] for entry in entries] == ["train-x5", "train-x10", "regularisation", "inhabited"]
+    assert [entry.get("is_reg", False) for entry in entries] == [False, False, True, False]
     for entry in entries:
         pictures = {path.name for path in (folder / entry["folder_path"]).rglob("*.png")}
         assert pictures == {path.name for path in (folder / entry["mask_path"]).iterdir()}
