@@ -146,16 +146,17 @@ def training_need(base: Path, settings: TrainSettings, *, on_gpu: bool) -> Need 
     trained *= math.sqrt(denoiser / family.denoiser)
     if trains_text:
         trained += settings.rank * family.text_adapter * math.sqrt(encoders / family.text_encoders)
-    step = max(_step_gb(base, family, settings), _vae_gb(base, settings))
+    step = max(_step_gb(base, family, settings), _vae_gb(base, settings), _folded_gb(denoiser, family, settings))
     averaged = 2 * BYTES["float32"] if settings.ema else 0  # the average, and what it takes the place of
     learning = trained * (OPTIMIZER_BYTES[settings.optimizer] + averaged) / 1e3 + step
     stays = family.encoders_stay or trains_text or settings.embedding_vectors > 0
     total = (weights + (reading + learning if stays else max(reading, learning))) * MARGIN
     if not on_gpu:
-        total += 0.0 if stays else reading
-        return Need(total + CONTEXT_GB["cpu"], total + CONTEXT_GB["cpu"])
+        total = settings.processes * (total + (0.0 if stays else reading) + CONTEXT_GB["cpu"])
+        return Need(total, total)
     read = max(denoiser, encoders) * BYTES[precision] / 1e3  # one after another, rounded only then
-    return Need(total + CONTEXT_GB["cuda"], max(read, 0.0 if stays else reading) + HOST_GB)
+    beside = settings.processes * (max(read, 0.0 if stays else reading) + HOST_GB)
+    return Need(total + CONTEXT_GB["cuda"], beside)
 
 
 def _bytes(precision: Precision, in_blocks: float) -> float:
@@ -174,6 +175,13 @@ def _vae_gb(base: Path, settings: TrainSettings) -> float:
     """Return the peak of one picture through the VAE, which is not at the time of a step."""
     channels = _read(base / "vae" / "config.json").get("block_out_channels") or [SD_VAE_CHANNELS]
     return float(VAE_GB * settings.resolution**2 / 1e6 * channels[0] / SD_VAE_CHANNELS)
+
+
+def _folded_gb(denoiser: float, family: FamilySizes, settings: TrainSettings) -> float:
+    """Return what is kept of the weights into which a LoRA is folded while pictures are drawn, between two steps."""
+    if settings.precision != "float32" or not (settings.sample_every or settings.validate_drawn):
+        return 0.0
+    return denoiser * (1.0 if settings.conv_rank else family.in_blocks) * BYTES["float32"] / 1e3
 
 
 def _width(base: Path) -> float:

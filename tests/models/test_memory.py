@@ -130,6 +130,21 @@ def test_more_of_anything_never_takes_less(base_of, batch, rank, resolution, on_
     assert needed(base, on_gpu=on_gpu, **values, text_encoder_learning_rate=0) <= least
 
 
+def test_drawing_in_float32_keeps_the_weights_that_loras_are_folded_into(base_of):
+    base = base_of(SD15)
+    small = {"resolution": 64, "precision": "float32", "conv_rank": 8}  # a step keeps less than the U-Net's 3.4 GB
+    drawing = needed(base, **small, sample_every=10, sample_prompts=["{trigger}"]) - needed(base, **small)
+    assert 3 < drawing < 4.5
+    assert needed(base, resolution=64, sample_every=10, sample_prompts=["{trigger}"]) == needed(base, resolution=64)
+
+
+def test_processes_share_a_cpus_memory_and_have_a_gpu_each(base_of):
+    base = base_of(SD15)
+    alone, both = {"accumulate": 2}, {"accumulate": 2, "processes": 2}
+    assert needed(base, on_gpu=False, **both) == pytest.approx(2 * needed(base, on_gpu=False, **alone))
+    assert needed(base, **both) == needed(base, **alone)
+
+
 def test_this_machine_has_memory():
     here = machine()
     assert 0 < here.host_free <= here.host
