@@ -22,6 +22,7 @@ def main() -> int:
     prepare_torch(request.threads, deterministic=True, processes=int(size))
     with joined(int(rank), int(size), Path(meeting)) as team:
         learner = Learner(request, team)
+        learner.set_aside_readers()
         step = learner.saved.step if learner.saved else 0
         try:
             while team.goes_on():

@@ -69,6 +69,11 @@ class Learner:
             self.adapter.load(self.saved.weights)
             self.trainer.optimizer.load_state_dict(self.saved.optimizer)
 
+    def set_aside_readers(self) -> None:
+        """Take the text encoders off the device where all that is read has been."""
+        if not self.adapter.trains_reading:
+            self.model.set_aside_text_encoders()
+
 
 class Run:
     """One request's training, from its last checkpoint on."""
@@ -89,8 +94,7 @@ class Run:
         if self.board is not None:
             self.log.tell(self.board.step)
             self.course.tell(self.board.validation)
-        if not self.adapter.trains_reading:
-            learner.model.set_aside_text_encoders()
+        learner.set_aside_readers()
 
     def kept_weights(self) -> AbstractContextManager[None]:
         """Return what has the adapter work with the weights that are kept: their average, where one is asked for."""
