@@ -50,6 +50,12 @@ def tiny_examples(folder: Path, pictures: int = 2) -> list[TrainExample]:
 
 def train_in(folder: Path, base: Path, examples: list[TrainExample], **changes: object) -> Path:
     """Train in this process as the child process does, from the last checkpoint on, and return the LoRA."""
+    train(request_in(folder, base, examples, **changes))
+    return folder / "lora.safetensors"
+
+
+def request_in(folder: Path, base: Path, examples: list[TrainExample], **changes: object) -> Path:
+    """Write what a training into `folder` is asked for."""
     request = TrainRequest(
         name="luca",
         trigger="luca",
@@ -60,9 +66,9 @@ def train_in(folder: Path, base: Path, examples: list[TrainExample], **changes: 
         threads=1,
     )
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "request.json").write_text(request.model_dump_json())
-    train(folder / "request.json")
-    return folder / "lora.safetensors"
+    path = folder / "request.json"
+    path.write_text(request.model_dump_json())
+    return path
 
 
 def as_killed_after_the_first_checkpoint(run: Path, copy: Path) -> Path:

@@ -17,6 +17,8 @@ from data_contracts.project_file import load_project
 from flows.checks.memory_faults import trainer_faults
 from models.diffusion import load_base
 from models.diffusion.drawing import Drawing
+from models.diffusion.families import networks_of
+from models.diffusion.folding import folded
 from models.diffusion.generate import generate
 from models.diffusion.lora_file import load_kohya
 from models.diffusion.lora_stack import add_lora, set_lora_weights
@@ -77,7 +79,9 @@ def test_a_training_reads_it_and_says_so(base, tmp_path):
     model = load_base(base, device="cpu", clip_skip=2)
     add_lora(model, lora, "luca")
     set_lora_weights(model, {"luca": 1.0})
-    ours, last = (each.sample(["luca"], "", [1], Drawing(2, 7.0, 64)) for each in (model, replace(model, clip_skip=1)))
+    with folded(*networks_of(model).values()):  # as `generate` draws
+        both = (model, replace(model, clip_skip=1))
+        ours, last = (each.sample(["luca"], "", [1], Drawing(2, 7.0, 64)) for each in both)
     assert np.array_equal(read_rgb(tmp_path / "pictures/luca-00-1.png"), ours[0])
     assert not np.array_equal(ours, last)
 

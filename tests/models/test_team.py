@@ -12,13 +12,13 @@ import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 
-from data_contracts.training import TrainRequest, TrainSettings
+from data_contracts.training import TrainSettings
 from models.trainers.team import Team, no_processes
-from tests.models.family_runs import SETTINGS, as_killed_after_the_first_checkpoint, tiny_examples
+from tests.models.family_runs import as_killed_after_the_first_checkpoint, request_in, tiny_examples
 from tests.random_base import make_random_base
 from tests.small_project import ROOT
 
-QUICK = {**SETTINGS, "sample_every": 0, "warmup_steps": 0, "caption_dropout": 0.3, "text_encoder_learning_rate": 1e-3}
+QUICK = {"sample_every": 0, "warmup_steps": 0, "text_encoder_learning_rate": 1e-3}
 
 
 @pytest.fixture(scope="module")
@@ -32,18 +32,8 @@ def examples(tmp_path_factory):
 
 
 def start(folder: Path, base: Path, examples, **changes) -> "subprocess.Popen[str]":
-    folder.mkdir(parents=True, exist_ok=True)
-    request = TrainRequest(
-        name="luca",
-        trigger="luca",
-        base=base,
-        examples=tuple(examples),
-        output=folder,
-        settings=TrainSettings.model_validate({**QUICK, **changes}),
-        threads=1,
-    )
-    (folder / "request.json").write_text(request.model_dump_json())
-    command = [sys.executable, "-m", "models.trainers.native", str(folder / "request.json")]
+    request = request_in(folder, base, examples, **{**QUICK, **changes})
+    command = [sys.executable, "-m", "models.trainers.native", str(request)]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
