@@ -7,7 +7,7 @@ guidance; without a LoRA, with stacks, and with the ways of stacking that ask th
 import os
 import statistics
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import pytest
@@ -54,6 +54,15 @@ def beside_seconds(model: DiffusionModel, variant: Variant) -> float:
     return time.process_time() - before
 
 
+def print_row(name: str, pairs: Sequence[Sequence[float]]) -> float:
+    """Print a line of a table: seconds of the one way and the other; return how many times as fast the other is."""
+    one, other = (statistics.median(column) for column in zip(*pairs, strict=True))
+    ratios = sorted(before / after for before, after in pairs)
+    gain = statistics.median(ratios)
+    print(f"| {name} | {one:.2f} | {other:.2f} | {gain:.2f} ({ratios[0]:.2f} to {ratios[-1]:.2f}) |", flush=True)
+    return gain
+
+
 def model_with(names: Iterable[str], folder: Path) -> DiffusionModel:
     """Return the lite base with the same random LoRA under several names."""
     model, size = load_base(BASE, device="cpu"), AdapterSize(16, 16.0, 8, 8.0)
@@ -73,14 +82,7 @@ def test_batches_are_faster(tmp_path):
     for variant in VARIANTS:
         cpu_seconds(model, variant, PICTURES)  # what is allocated once
         pairs = [[cpu_seconds(model, variant, batch) for batch in (1, PICTURES)] for _ in range(ROUNDS)]
-        alone, together = (statistics.median(column) for column in zip(*pairs, strict=True))
-        ratios = sorted(one / all_ for one, all_ in pairs)
-        gains[variant.name] = statistics.median(ratios)
-        print(
-            f"| {variant.name} | {alone:.2f} | {together:.2f} | {gains[variant.name]:.2f} "
-            f"({ratios[0]:.2f} to {ratios[-1]:.2f}) |",
-            flush=True,
-        )
+        gains[variant.name] = print_row(variant.name, pairs)
     assert min(gains.values()) >= AT_LEAST, gains
 
 
@@ -93,11 +95,4 @@ def test_folded_loras_are_faster(tmp_path):
         variant = Variant(name=f"{count}", weights=dict.fromkeys("abcd"[:count], 0.8))
         cpu_seconds(model, variant, PICTURES)  # what is allocated once
         pairs = [[beside_seconds(model, variant), cpu_seconds(model, variant, PICTURES)] for _ in range(ROUNDS)]
-        beside, within = (statistics.median(column) for column in zip(*pairs, strict=True))
-        ratios = sorted(one / other for one, other in pairs)
-        print(
-            f"| {count} | {beside:.2f} | {within:.2f} | {statistics.median(ratios):.2f} "
-            f"({ratios[0]:.2f} to {ratios[-1]:.2f}) |",
-            flush=True,
-        )
-        assert statistics.median(ratios) > 1
+        assert print_row(variant.name, pairs) > 1

@@ -79,6 +79,10 @@ def test_a_still_camera_gives_the_very_ground_behind_a_shadow_that_moves_on():
     assert (plate.provenance[shadows[1] & ~masks[1]] == Origin.NEIGHBOUR).all()
 
 
+def darker_than(truth, picture):
+    return cv2.GaussianBlur(truth.astype(np.float32) - picture, (0, 0), 1.5).min(axis=-1) > CAST
+
+
 @pytest.mark.parametrize(
     ("shot", "bound"),
     [
@@ -96,9 +100,9 @@ def test_walkers_and_runners_take_their_shadows_along(shot, bound):
         if not path.exists():
             continue
         truth = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
-        darker = cv2.GaussianBlur(truth.astype(np.float32) - pictures[index], (0, 0), 1.5).min(axis=-1) > CAST
-        cast = ~dilate(masks[index]) & (cv2.morphologyEx(darker.astype(np.uint8), cv2.MORPH_OPEN, np.ones((5, 5))) > 0)
-        still = cv2.GaussianBlur(truth.astype(np.float32) - plates.make(index).image, (0, 0), 1.5).min(axis=-1) > CAST
+        darker = darker_than(truth, pictures[index]).astype(np.uint8)
+        cast = ~dilate(masks[index]) & (cv2.morphologyEx(darker, cv2.MORPH_OPEN, np.ones((5, 5))) > 0)
+        still = darker_than(truth, plates.make(index).image)
         cast_pixels, left = cast_pixels + int(cast.sum()), left + int((cast & still).sum())
     assert cast_pixels > 3000
     assert left < bound * cast_pixels
