@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from data_contracts.faults import InputFault, rule_of
 from data_contracts.records import Example, Role
+from data_contracts.training import trigger_parts
 
 Split = Literal["train", "held_out"]
 
@@ -59,8 +60,8 @@ class ExportSettings(BaseModel):
 
     @property
     def keep_tokens(self) -> int:
-        """How many comma-separated parts the trigger has: so many stay in front where a trainer shuffles the rest."""
-        return len(self.trigger.split(","))
+        """How many of a caption's parts stay in front where a trainer shuffles the rest."""
+        return trigger_parts(self.trigger)
 
 
 def items_of(files: Path, examples: Iterable[Example]) -> tuple[ExportItem, ...]:

@@ -88,8 +88,8 @@ class TrainSettings(AdapterSettings, ValidationSettings):
         default=0.0,
         ge=0,
         lt=1,
-        description="share of each caption's parts, between commas, that are left out, the first always stays: the "
-        "trigger learns to call the subject in short prompts too",
+        description="share of each caption's parts, between commas, that are left out; the trigger, "
+        "or the first part where there is none, always stays and learns to call the subject in short prompts too",
     )
     blank_preservation: bool = Field(
         default=False,
@@ -182,6 +182,11 @@ class DrawRequest(Config):
     references: tuple[TrainExample, ...] = Field(
         description="pictures of the subject that are never learnt from; what a mask leaves out does not count"
     )
+
+
+def trigger_parts(trigger: str) -> int:
+    """Return how many of a caption's parts, between commas, are the trigger's: at least 1, as one always stays."""
+    return trigger.count(",") + 1
 
 
 class TrainRequest(Config):

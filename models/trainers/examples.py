@@ -82,8 +82,12 @@ class Draw:
     captions: list[str]  # "" where the caption is dropped
 
 
-def prepare(model: DiffusionModel, examples: Sequence[TrainExample], settings: TrainSettings) -> Prepared:
+def prepare(
+    model: DiffusionModel, examples: Sequence[TrainExample], settings: TrainSettings, *, keep_tokens: int = 1
+) -> Prepared:
     """Read, crop and encode all examples; the errors that would surface hours later surface here.
+
+    keep_tokens: how many of a caption's parts, from the first on, are never left out.
 
     Raises:
         InputFault: a picture cannot be read or encoded, a mask is empty or of another size, a control picture is
@@ -112,22 +116,29 @@ def prepare(model: DiffusionModel, examples: Sequence[TrainExample], settings: T
         views.append(_view(seen.shape, seen.size, _read_control(example, model, seen.size)))
     described = [{name: value.cpu() for name, value in model.describe([view]).items()} for view in views]
     captions = [
-        caption_forms(example.caption, settings.caption_tag_dropout, seeded_generator(settings.seed, "caption", place))
+        caption_forms(
+            example.caption,
+            settings.caption_tag_dropout,
+            seeded_generator(settings.seed, "caption", place),
+            keep_tokens=keep_tokens,
+        )
         for place, example in enumerate(examples)
     ]
     return Prepared(examples, captions, latents, masks or None, views, described)
 
 
-def caption_forms(caption: str, dropout: float, generator: torch.Generator) -> list[str]:
-    """Return the forms in which a caption is shown: FORMS of them, each without some of its parts but the first.
+def caption_forms(caption: str, dropout: float, generator: torch.Generator, *, keep_tokens: int = 1) -> list[str]:
+    """Return the forms in which a caption is shown: FORMS of them, each without some of its parts.
 
     dropout: the share of parts, between commas, that are left out; at 0 the caption alone is returned.
+    keep_tokens: how many parts, from the first on, are never left out.
     """
     if not dropout:
         return [caption]
-    first, *others = caption.split(SEPARATOR)
+    parts = caption.split(SEPARATOR)
+    first, others = parts[:keep_tokens], parts[keep_tokens:]
     kept = torch.rand((FORMS, len(others)), generator=generator) >= dropout
-    return [SEPARATOR.join([first, *compress(others, row)]) for row in kept.tolist()]
+    return [SEPARATOR.join([*first, *compress(others, row)]) for row in kept.tolist()]
 
 
 def draw(prepared: Prepared, settings: TrainSettings, batch_number: int, objective: Objective) -> Draw:

@@ -26,7 +26,7 @@ def write_dataset(request: TrainRequest, folder: Path) -> None:
     settings = request.settings
     with TemporaryDirectory(dir=folder.parent) as place:
         items = [_item(example, Path(place), settings) for example in request.examples]
-        dataset_format.write(items, folder, ExportSettings(resolution=settings.resolution))
+        dataset_format.write(items, folder, ExportSettings(trigger=request.trigger, resolution=settings.resolution))
     toml = folder / dataset_format.TOML
     tree = tomllib.loads(toml.read_text(encoding="utf-8"))
     passes = -(-settings.steps * settings.accumulate * settings.batch // sum(item.repeats for item in items))

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 from data_contracts.adapter_settings import embedding_beside
-from data_contracts.training import TrainRequest
+from data_contracts.training import TrainRequest, trigger_parts
 from models.child import Stopped, emit, prepare_torch, run_child, stop_requested
 from models.diffusion import load_base
 from models.diffusion.families import DENOISER
@@ -60,7 +60,8 @@ class Learner:
         self.digest = request_digest(request)
         self.saved = load_checkpoint(request.output / "checkpoints", self.digest)
         self.model = load_base(request.base, request.settings.precision, clip_skip=request.settings.clip_skip)
-        prepared = prepare(self.model, request.examples, request.settings)
+        kept = trigger_parts(request.trigger)
+        prepared = prepare(self.model, request.examples, request.settings, keep_tokens=kept)
         self.adapter = Adapter(self.model, request.settings, request.trigger)
         if self.adapter.words is not None:
             self.adapter.words.require_called([example.caption for example in request.examples])

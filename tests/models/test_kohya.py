@@ -192,6 +192,13 @@ def test_masks_are_the_pictures_alpha_and_only_where_they_count(base, examples, 
         assert dataset["enable_bucket"] is False  # 64x80: the centre square, as the native trainer takes it
 
 
+@pytest.mark.parametrize(("trigger", "parts"), [("luca", 1), ("luca, the boy", 2), ("", 1)])
+def test_the_trigger_stays_where_parts_of_captions_are_left_out(trigger, parts, base, examples, tmp_path):
+    write_dataset(asked(base, examples, tmp_path).model_copy(update={"trigger": trigger}), tmp_path)
+    (dataset,) = tomllib.loads((tmp_path / "dataset.toml").read_text())["datasets"]
+    assert {subset["keep_tokens"] for subset in dataset["subsets"]} == {parts}
+
+
 def test_pictures_are_written_as_native_cuts_them(base, examples, tmp_path):
     """80x64: the centre square, or the bucket of the nearest shape; small buckets are data sets of their own."""
     found = {}

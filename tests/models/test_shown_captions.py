@@ -8,11 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from data_contracts.training import TrainSettings
+from data_contracts.training import TrainRequest, TrainSettings
 from models.diffusion import load_base
 from models.diffusion.lora_stack import adapters_off
 from models.trainers.examples import FORMS, caption_forms, draw, prepare
+from models.trainers.native import Learner
 from models.trainers.step import Adapter, Trainer
+from models.trainers.team import Team
 from tests.models.family_runs import SETTINGS, as_killed_after_the_first_checkpoint, left_by, tiny_examples, train_in
 from tests.random_base import make_random_base
 
@@ -31,15 +33,17 @@ def trainer_of(base: Path, folder: Path, **changes: object) -> Trainer:
     return Trainer(Adapter(model, config), prepare(model, tiny_examples(folder), config), config)
 
 
-@given(st.lists(PART, min_size=1), st.floats(0.01, 0.99), st.integers(0, 2**31))
-def test_the_first_part_always_stays_and_the_others_keep_their_order(parts: list[str], dropout: float, seed: int):
-    forms = caption_forms(", ".join(parts), dropout, torch.Generator().manual_seed(seed))
+@given(st.lists(PART, min_size=1), st.integers(1, 3), st.floats(0.01, 0.99), st.integers(0, 2**31))
+def test_the_first_parts_always_stay_and_the_others_keep_their_order(
+    parts: list[str], stays: int, dropout: float, seed: int
+):
+    forms = caption_forms(", ".join(parts), dropout, torch.Generator().manual_seed(seed), keep_tokens=stays)
     assert len(forms) == FORMS
     for form in forms:
         kept = form.split(", ")
-        assert kept[0] == parts[0]
-        others = iter(parts[1:])
-        assert all(part in others for part in kept[1:])
+        assert kept[:stays] == parts[:stays]
+        others = iter(parts[stays:])
+        assert all(part in others for part in kept[stays:])
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.25, 0.75])
@@ -47,6 +51,18 @@ def test_as_many_parts_are_left_out_as_asked_for(dropout: float):
     parts = [f"part {number}" for number in range(1000)]
     forms = caption_forms(", ".join(["luca", *parts]), dropout, torch.Generator().manual_seed(0))
     assert sum(len(form.split(", ")) - 1 for form in forms) / len(forms) == pytest.approx(1000 * (1 - dropout), rel=0.1)
+
+
+def test_a_trigger_with_a_comma_stays_whole(base, tmp_path):
+    told = {"caption": "luca, the boy, on a beach"}
+    examples = tuple(example.model_copy(update=told) for example in tiny_examples(tmp_path))
+    values = TrainSettings.model_validate({**SETTINGS, "caption_tag_dropout": 0.9})
+    request = TrainRequest(
+        name="luca", trigger="luca, the boy", base=base, examples=examples, output=tmp_path, settings=values
+    )
+    shown = {form for forms in Learner(request, Team()).trainer.prepared.captions for form in forms}
+    assert "luca, the boy" in shown
+    assert all(form.startswith("luca, the boy") for form in shown)
 
 
 @pytest.mark.parametrize("changes", [{}, {"masked_loss": False}, {"masked_prior": 0.0}])
