@@ -28,6 +28,8 @@ def as_floats(box: tuple[int, int, int, int]) -> Box:
 def body_crop(box: Box, size: Size, shapes: Sequence[Size] = SQUARE, margin: float = BODY_MARGIN) -> Box:
     """Return the crop that shows the whole of a character's box with a little air, of the shape that adds least to it.
 
+    Where the picture has no room for the air, of the shapes that show most of the box.
+
     Args:
         box: x0, y0, x1, y1 in pixels.
         size: width and height of the picture, in pixels.
@@ -35,6 +37,8 @@ def body_crop(box: Box, size: Size, shapes: Sequence[Size] = SQUARE, margin: flo
         margin: how long the crop is, in the longer side of the box.
     """
     width, height = box[2] - box[0], box[3] - box[1]
+    shown = [min(width, across) * min(height, down) for across, down in (_largest(shape, size) for shape in shapes)]
+    shapes = [shape for shape, area in zip(shapes, shown, strict=True) if area == max(shown)]
     air = margin * max(width, height) - max(width, height)
     width, height = min(width + air, size[0]), min(height + air, size[1])
     shape = nearest_bucket(width, height, shapes)
@@ -98,9 +102,15 @@ def _middle(box: Box) -> tuple[float, float]:
     return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
 
 
+def _largest(shape: Size, size: Size) -> tuple[float, float]:
+    """Return width and height of the largest crop of this shape in a picture of this size."""
+    width = min(size[0], size[1] * shape[0] / shape[1])
+    return width, min(width * shape[1] / shape[0], size[1])
+
+
 def _around(centre: tuple[float, float], width: float, shape: Size, size: Size) -> Box:
     """Return a crop of this width and shape, smaller where the picture is, as near to `centre` as its edges allow."""
-    width = min(width, size[0], size[1] * shape[0] / shape[1])
+    width = min(width, _largest(shape, size)[0])
     height = min(width * shape[1] / shape[0], size[1])
     x0 = min(max(centre[0] - width / 2, 0.0), size[0] - width)
     y0 = min(max(centre[1] - height / 2, 0.0), size[1] - height)

@@ -46,7 +46,7 @@ class Seen:
         return Shown(self.caption.facets, self.caption.film, self.caption.shot)
 
 
-@stage(Example, version=6, sheet=examples_sheet)
+@stage(Example, version=7, sheet=examples_sheet)
 def assemble_dataset(  # noqa: PLR0913, PLR0917  one parameter for each stage whose pixels it cuts
     out: Path,
     captions: Dataset[Caption],
