@@ -16,11 +16,14 @@ from numpy.typing import NDArray
 from models.inpaint import Hole, Image
 from models.inpaint.alignment import Features, find_features
 from models.inpaint.likeness import CUT, EDGE, contrast, difference
+from models.inpaint.masks import wider
 from models.inpaint.neighbours import NeighbourFill
 from models.inpaint.planes import find_planes, is_plausible, move, refit
+from models.inpaint.shadows import shadow_in
 from models.inpaint.voting import Candidate, Map, vote
 
 REFERENCE_HEIGHT = 288  # lengths in pixels below are for this height
+SHADOW_REACH = 100  # pixels around the unknown in which its characters' shadows are looked for
 RING = 24  # pixels around the unknown in which a candidate is judged as a whole
 FIT_RING = 72  # pixels around the unknown to which its homography is fitted
 MIN_RING_SEEN = 0.15
@@ -58,7 +61,8 @@ class _Query:
         self.fit_ring = self.visible & (distance < FIT_RING * self.px)
         ys, xs = np.nonzero(unknown)
         self.at = (float(xs.mean()), float(ys.mean()))
-        self.window = slice(int(ys.min()), int(ys.max()) + 1), slice(int(xs.min()), int(xs.max()) + 1)
+        box = slice(int(ys.min()), int(ys.max()) + 1), slice(int(xs.min()), int(xs.max()) + 1)
+        self.window = wider(box, round(SHADOW_REACH * self.px), unknown.shape)
         self._contrast = contrast(image)
 
     def candidates(self, index: int, view: View, features: Features) -> list[Candidate]:
@@ -104,11 +108,12 @@ class _Query:
 
 
 def fill_from_elsewhere(image: Image, hole: Hole, unknown: Hole, others: Sequence[View]) -> NeighbourFill:
-    """Return `image` (H, W, 3) with the pixels of `unknown` that `others` show; no other pixel changes.
+    """Return `image` (H, W, 3) with what `others` show of `unknown` and of shadows beside it; no other pixel changes.
 
     `hole` (H, W) bool is everything that characters hide, a few pixels wider than they are (`provenance.dilate`):
     the pixels beside it are what views are judged by. `unknown` is the part of it that the shot never shows. Views
-    of another place are refused, and pixels on which the views disagree stay unknown.
+    of another place are refused, and pixels on which the views disagree stay unknown. Shadows beside the hole, where
+    the views show their ground without them, become a part of it.
 
     Raises:
         ValueError: `unknown` reaches beyond `hole`, or their sizes are not the picture's.
@@ -126,6 +131,9 @@ def fill_from_elsewhere(image: Image, hole: Hole, unknown: Hole, others: Sequenc
     found = [candidate for index, view in enumerate(others) for candidate in query.candidates(index, view, features)]
     if found:
         pixels, credible = vote(found)
-        known[query.window] = unknown[query.window] & credible
-        filled[known] = pixels[known[query.window]]
+        ground, sure = image.copy(), np.zeros_like(unknown)
+        ground[query.window], sure[query.window] = pixels, credible
+        shadow = shadow_in(image, hole, ground, sure)
+        hole, known = hole | shadow, (unknown | shadow) & sure
+        filled[known] = ground[known]
     return NeighbourFill(filled, hole, known)

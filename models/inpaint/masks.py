@@ -5,6 +5,8 @@ import numpy as np
 
 from models.inpaint import Hole
 
+Window = tuple[slice, slice]
+"""Rows and columns of a rectangle."""
 DILATION_AT_720P = 20  # pixels; residue of the character was gone at 20, not at 15
 
 
@@ -23,3 +25,11 @@ def dilate(mask: Hole, at_720p: int = DILATION_AT_720P) -> Hole:
 def shrink(mask: Hole, pixels: int) -> Hole:
     """Return `mask` without its outermost `pixels`; the picture's border does not count."""
     return np.asarray(cv2.erode(mask.astype(np.uint8), np.ones((2 * pixels + 1, 2 * pixels + 1), np.uint8)) > 0)
+
+
+def wider(window: Window, by: int, size: tuple[int, ...]) -> Window:
+    """Return `window` grown by `by` pixels within a picture of `size` (height, width)."""
+    rows, columns = (
+        slice(max(0, part.start - by), min(most, part.stop + by)) for part, most in zip(window, size, strict=True)
+    )
+    return rows, columns

@@ -5,8 +5,8 @@ moves a house shifts unlike the ground, and most matches need not lie at the dep
 that a pixel gets this way the median is taken where they agree: a cast shadow that wanders through is outvoted. Where
 they do not, as at the edge of what stands before the rest, the sample nearest in time is taken, which parallax has
 moved least. The frame's own shadows, where its neighbours show their ground without them, are a part of the hole.
-Where laying neighbours at the depth of each pixel (`parallax`) explains the visible nearby much better than planes
-do, that is done.
+Where laying neighbours at the depth of each pixel (`parallax`) explains what is visible around the hole better than
+planes do, that is done.
 """
 
 from collections.abc import Sequence
@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from models.inpaint import Hole, Image
 from models.inpaint.alignment import Features, find_features, find_homography, spread
 from models.inpaint.likeness import CUT, EDGE, contrast, difference
-from models.inpaint.masks import pixels_of
-from models.inpaint.parallax import Window, blurred_mean, find_parallax, follow, grid_of, shown_at, sweep
+from models.inpaint.masks import Window, pixels_of, wider
+from models.inpaint.parallax import find_parallax, follow, grid_of, shown_at, sweep
 from models.inpaint.planes import Homography, is_plausible, move, refit
 from models.inpaint.samples import settle
 from models.inpaint.shadows import shadows_of
@@ -28,8 +28,6 @@ from models.inpaint.shadows import shadows_of
 MOST_NEIGHBOURS = 16
 NEAR_AT_720P = 275  # pixels around a hole to which a neighbour is fitted again
 JUDGED_AT_720P = 70  # pixels around a hole in which planes and depths are compared
-MUCH_BETTER = 0.9  # times the error of planes; less of a gain is chance
-REACH_AT_720P = ((35, 1.0), (140, 0.15))  # pixels (Gaussian sigma) and weight: the visible speaks for the hidden
 MOST_SWEPT = 8  # neighbours, the nearest in time
 
 Samples = tuple[NDArray[np.uint8], NDArray[np.bool_]]
@@ -128,38 +126,37 @@ class Neighbours:
         sightings = follow(image, [one.pixels for one in swept], [near & one.seen for one in swept])
         if (parallax := find_parallax(sightings, float(max(hole.shape)))) is None:
             return None
-        wide = _wider(window, pixels_of(JUDGED_AT_720P, hole.shape[0]), hole.shape)
+        wide = wider(window, pixels_of(JUDGED_AT_720P, hole.shape[0]), hole.shape)
         depth = sweep(parallax, [one.pixels for one in swept], [one.seen for one in swept], wide)
         grid, deep = grid_of(wide), []
         for n in np.flatnonzero(parallax.trusted).tolist():
             other, points = swept[n].frame, parallax.displaced(n, parallax.undisplaced(n, grid), depth)
             back = np.asarray(np.linalg.inv(swept[n].matrix), np.float64)
             pixels, seen = shown_at(self._frames[other], self._holes[other], back, points)
-            sure = seen & shown_at(self._frames[other], self._holes[other] | self._doubts[other], back, points)[1]
+            sure = seen & shown_at(swept[n].pixels, ~swept[n].sure, np.eye(3), points)[1]
             deep.append(_Laid(pixels, seen, sure, other, swept[n].matrix))
         flat = [one.cut(wide) for one in laid]
-        by_depth = self._explains(index, near, wide, flat, deep)
-        by_depth &= np.any([one.seen for one in deep], axis=0)
-        if not by_depth.any():
+        if not self._better_by_depth(index, near, wide, flat, deep):
             return None
+        by_depth = np.any([one.seen for one in deep], axis=0)
         top, left = (part.start - out.start for part, out in zip(window, wide, strict=True))
         height, width = (part.stop - part.start for part in window)
         inner = slice(top, top + height), slice(left, left + width)
         chosen = [*(one.only(by_depth) for one in deep), *(one.only(~by_depth) for one in flat)]
         return _stacked([one.cut(inner) for one in chosen])
 
-    def _explains(self, index: int, near: Hole, window: Window, flat: Sequence[_Laid], deep: Sequence[_Laid]) -> Hole:
-        """Return where (h, w) in `window` what is laid by depth explains the visible nearby better than by planes."""
+    def _better_by_depth(
+        self, index: int, near: Hole, window: Window, flat: Sequence[_Laid], deep: Sequence[_Laid]
+    ) -> bool:
+        """Return whether what is laid by depth explains the visible nearby, in `window`, better than what planes do."""
         here, visible = np.ascontiguousarray(self._frames[index][window]), near[window]
         for way in (flat, deep):
             visible = visible & np.any([one.seen for one in way], axis=0)
-        weight = np.asarray(visible * (0.1 + np.minimum(contrast(here) / 64.0, 1.0)), np.float32)
-        reaches = [(pixels_of(sigma, self._holes[index].shape[0]), worth) for sigma, worth in REACH_AT_720P]
+        weight = visible * (0.1 + np.minimum(contrast(here) / 64.0, 1.0))
         plane, depth = (
-            blurred_mean(np.minimum(difference(here, settle(*_stacked(way))), CUT).astype(np.float32), weight, reaches)
-            for way in (flat, deep)
+            float((np.minimum(difference(here, settle(*_stacked(way))), CUT) * weight).sum()) for way in (flat, deep)
         )
-        return np.asarray(depth < MUCH_BETTER * plane)
+        return depth < plane
 
     def _fitted_again(self, other: int, index: int, matrix: Homography) -> Homography:
         """Return `matrix`, frame `other` to frame `index`, or what fits the edges around the hole better."""
@@ -186,14 +183,6 @@ def _around(hole: Hole, at_720p: int) -> Hole:
     """Return which pixels are in `hole` or within `at_720p` of it."""
     distance = cv2.distanceTransform((~hole).astype(np.uint8), cv2.DIST_L2, 5)
     return np.asarray(distance < pixels_of(at_720p, hole.shape[0]))
-
-
-def _wider(window: Window, by: int, size: tuple[int, ...]) -> Window:
-    """Return `window` grown by `by` pixels within a picture of `size` (height, width)."""
-    rows, columns = (
-        slice(max(0, part.start - by), min(most, part.stop + by)) for part, most in zip(window, size, strict=True)
-    )
-    return rows, columns
 
 
 def _stacked(laid: Sequence[_Laid]) -> Samples:

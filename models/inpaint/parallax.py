@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from models.inpaint import Hole, Image
 from models.inpaint.likeness import CUT, contrast, largest_channel, soften
+from models.inpaint.masks import Window
 from models.inpaint.planes import FLOW_CONTRAST, FLOW_STEP, MIN_FLOW_SAMPLES, flow_between
 
 ROUNDS = 8
@@ -36,7 +37,6 @@ REACH = ((8.0, 1.0), (32.0, 0.05))  # pixels and weight: how visible depths spea
 PENALTY, MOST_PENALTY = 0.1, 4.0  # grey levels a pixel of depth from those, where colours leave the choice
 Map = NDArray[np.float32]
 Numbers = NDArray[np.float64]
-Window = tuple[slice, slice]
 
 
 @dataclass(frozen=True)

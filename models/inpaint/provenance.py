@@ -75,9 +75,11 @@ class ShotPlates:
         if others and unknown.any():
             # Views are judged by what the frame itself shows, not by what its neighbours lent it.
             elsewhere = fill_from_elsewhere(self._frames[index], hole, unknown, others)
+            shadow = elsewhere.hole & ~hole
+            hole, unknown = hole | shadow, (unknown | shadow) & ~elsewhere.known
             image[elsewhere.known] = elsewhere.image[elsewhere.known]
+            provenance[shadow] = Origin.NETWORK
             provenance[elsewhere.known] = Origin.OTHER_SHOT
-            unknown &= ~elsewhere.known
         guessed = self._inpainter.fill(image, unknown) if unknown.any() else image
         image[unknown] = guessed[unknown]
         left = self._check.find(image, dilate(hole, NEAR_AT_720P)).sum() / max(1, hole.sum())

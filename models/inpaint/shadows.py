@@ -40,16 +40,34 @@ def shadows_of(frames: Sequence[tuple[Image, Hole]]) -> list[Hole]:
 
     A frame is its pixels (H, W, 3), and where (H, W) it shows no character; a shadow hangs together with the rest.
     """
-    height, width = frames[0][1].shape
-    scale = min(1.0, HEIGHT / height)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    size = _size_for(frames[0][1])
     pixels = np.array([cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture, _ in frames], np.uint8)
     hidden = np.array([_touched(~shown, size) for _, shown in frames])
     ground = median_of(pixels.astype(np.float32), ~hidden)
     known = (~hidden).sum(axis=0) > LEAST_OTHERS
     small = [find_shadow(picture, hole, ground, known) for picture, hole in zip(pixels, hidden, strict=True)]
-    found = (cv2.resize(one.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST) > 0 for one in small)
-    return [np.asarray(one & shown) for one, (_, shown) in zip(found, frames, strict=True)]
+    return [_enlarged(one, shown) for one, (_, shown) in zip(small, frames, strict=True)]
+
+
+def shadow_in(image: Image, hole: Hole, ground: Image, known: Hole) -> Hole:
+    """Return the shadows (H, W) in one frame (H, W, 3), told by what its `ground` looks like where that is `known`."""
+    size = _size_for(hole)
+    pixels, light = (cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in (image, ground))
+    found = find_shadow(np.asarray(pixels, np.uint8), _touched(hole, size), light, ~_touched(~known, size))
+    return _enlarged(found, ~hole)
+
+
+def _size_for(mask: Hole) -> tuple[int, int]:
+    """Return the width and height at which shadows are looked for."""
+    height, width = mask.shape
+    scale = min(1.0, HEIGHT / height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _enlarged(shadow: Hole, shown: Hole) -> Hole:
+    """Return a shadow at the size of `shown`, and only there."""
+    size = shown.shape[::-1]
+    return np.asarray((cv2.resize(shadow.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0) & shown)
 
 
 def _touched(mask: Hole, size: tuple[int, int]) -> Hole:
@@ -70,9 +88,11 @@ def find_shadow(image: Image, hole: Hole, ground: NDArray[Any], known: Hole) -> 
     like_shadow = (light > DARKEST) & (apart < SAME_COLOUR)
     count, parts = cv2.connectedComponents(darker.astype(np.uint8), connectivity=8)
     alike = np.bincount(parts[like_shadow], minlength=count) > MOST * np.bincount(parts.ravel(), minlength=count)
-    touching, sure = parts[dilate(hole, TOUCH_AT_720P)], parts[light < SURE]
-    shadow = darker & alike[parts] & np.isin(parts, np.intersect1d(touching, sure))
-    return np.asarray(dilate(shadow, RIM_AT_720P) & ~hole)
+    near = dilate(hole, TOUCH_AT_720P)
+    shadow = darker & alike[parts] & np.isin(parts, np.intersect1d(parts[near], parts[light < SURE]))
+    shadow = dilate(_without_specks(shadow & like_shadow), RIM_AT_720P)  # not what is dark by itself and only touched
+    between = dilate(shadow, TOUCH_AT_720P) & dilate(hole)
+    return np.asarray((shadow | between) & ~hole)
 
 
 def _smoothed(image: NDArray[Any], usable: Hole) -> NDArray[np.float32]:

@@ -2,7 +2,9 @@
 
 At each pixel candidates of other views vote: what two cameras lay on the same spot in the same colour lies on the
 plane assumed (the photo-consistency of plane sweeping: Collins, "A space-sweep approach to true multi-image
-matching", 1996). The best candidate is averaged with those that agree with it, as each is a little off.
+matching", 1996). Where one view explains what surrounds the hole well it needs no votes: a table's leg is laid where
+it belongs by few of them, and outvoted. The best candidate is averaged with those that agree with it, as each is a
+little off.
 """
 
 from collections.abc import Sequence
@@ -21,9 +23,11 @@ Map = NDArray[np.float32]
 HALF = 2  # votes are counted on a smaller picture
 AGREE = 12.0  # grey levels at which an agreeing vote is down to 1/e
 TRUST = 10.0  # grey levels of cost at which trust is down to 1/e
-BLEND = 20.0  # grey levels from the chosen candidate at which another counts 1/e in the mean
+BLEND = 40.0  # grey levels from the chosen candidate at which another counts 1/e in the mean
 ENOUGH_VOTES = 2.0
 VOTE_WORTH = 12.0  # grey levels of cost that one full vote outweighs
+UNSURE = 8.0  # grey levels of the best cost, from which on votes have their full worth
+SELF_RELIANCE = 4  # power by which they lose it below
 MAX_COST = 26.0
 SPECK = 7  # coarse pixels; a guess in the midst of truth is worse than a weak truth
 MIN_CONFIDENCE = 0.3  # own trust and votes; two views at a cost of 19, or one alone at 12
@@ -48,7 +52,9 @@ def vote(found: Sequence[Candidate]) -> tuple[Image, Hole]:
     colours = np.array([cv2.resize(soften(one.pixels), size, interpolation=cv2.INTER_AREA) for one in found])
     trust = np.exp(-costs / TRUST) * seen
     votes = _count_votes(colours, trust, [one.view for one in found])
-    score = np.where(seen, VOTE_WORTH * np.minimum(votes, ENOUGH_VOTES) - costs, -np.inf)
+    best = np.where(seen, costs, np.inf).min(axis=0)
+    worth = VOTE_WORTH * np.minimum(best / UNSURE, 1.0) ** SELF_RELIANCE
+    score = np.where(seen, worth * np.minimum(votes, ENOUGH_VOTES) - costs, -np.inf)
     pick = score.argmax(axis=0)[None]
     cost, confidence = (np.take_along_axis(values, pick, axis=0)[0] for values in (costs, trust + votes))
     sure = ((cost < MAX_COST) & (confidence > MIN_CONFIDENCE)).astype(np.uint8)

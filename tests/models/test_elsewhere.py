@@ -171,9 +171,15 @@ def candidate(view, colour, cost=2.0):
 
 
 def test_views_that_agree_outvote_one_and_are_averaged():
-    pixels, credible = vote([candidate(0, 100), candidate(1, 104), candidate(2, 200, cost=1.0)])
+    pixels, credible = vote([candidate(0, 100, cost=9.0), candidate(1, 104, cost=9.0), candidate(2, 200, cost=8.0)])
     assert credible.all()
     assert (np.abs(pixels.astype(int) - 102) <= 1).all()
+
+
+def test_a_view_that_explains_its_surroundings_well_is_not_outvoted():
+    pixels, credible = vote([candidate(0, 100, cost=9.0), candidate(1, 104, cost=9.0), candidate(2, 200, cost=2.0)])
+    assert credible.all()
+    assert (pixels == 200).all()
 
 
 @settings(max_examples=15, deadline=None)

@@ -7,9 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.inpaint import INPAINTERS
+from models.inpaint.elsewhere import View
 from models.inpaint.masks import dilate
 from models.inpaint.provenance import Origin, ShotPlates
 from models.inpaint.shadows import find_shadow
+from models.pictures import read_rgb
 from tests.models.sample_film import FILM, frames
 from tests.models.true_masks import true_mask
 
@@ -83,6 +85,11 @@ def darker_than(truth, picture):
     return cv2.GaussianBlur(truth.astype(np.float32) - picture, (0, 0), 1.5).min(axis=-1) > CAST
 
 
+def cast_by(mask, truth, picture):
+    darker = darker_than(truth, picture).astype(np.uint8)
+    return ~dilate(mask) & (cv2.morphologyEx(darker, cv2.MORPH_OPEN, np.ones((5, 5))) > 0)
+
+
 @pytest.mark.parametrize(
     ("shot", "bound"),
     [
@@ -99,10 +106,26 @@ def test_walkers_and_runners_take_their_shadows_along(shot, bound):
         path = FILM / "plates" / f"{number:06d}.png"
         if not path.exists():
             continue
-        truth = cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB)
-        darker = darker_than(truth, pictures[index]).astype(np.uint8)
-        cast = ~dilate(masks[index]) & (cv2.morphologyEx(darker, cv2.MORPH_OPEN, np.ones((5, 5))) > 0)
+        truth = read_rgb(path)
+        cast = cast_by(masks[index], truth, pictures[index])
         still = darker_than(truth, plates.make(index).image)
         cast_pixels, left = cast_pixels + int(cast.sum()), left + int((cast & still).sum())
     assert cast_pixels > 3000
     assert left < bound * cast_pixels
+
+
+def test_who_stands_still_takes_a_shadow_along_whose_ground_other_shots_show():
+    views = [
+        View(picture, dilate(true_mask(number) > 0))
+        for shot in (6, 7, 11)  # the same kitchen: empty, and with others, whose own shadows are in the way
+        for number, picture in frames(shot).items()
+    ]
+    (number, picture), *_ = frames(8).items()
+    mask = true_mask(number) > 0
+    truth = read_rgb(FILM / "plates" / f"{number:06d}.png")
+    plates = ShotPlates([picture], [mask], PATCHMATCH)
+    cast = cast_by(mask, truth, picture)
+    alone, beside = (darker_than(truth, plates.make(0, others).image)[cast].mean() for others in ((), views))
+    assert cast.sum() > 1000
+    assert alone > 0.95
+    assert beside < 0.5
