@@ -31,8 +31,8 @@ BLACK = 8.0
 """Grey levels added to both, as the share of next to nothing is noise."""
 SMOOTH = 1.5
 """Pixels (Gaussian sigma) over which shares are taken: edges are never laid over each other to the pixel."""
-TOUCH_AT_720P, RIM_AT_720P, SPECK_AT_720P = 12, 12, 14
-"""How near the hole a shadow begins, its soft edge, and what is too thin for one."""
+TOUCH_AT_720P, RIM_AT_720P, GAP_AT_720P, SPECK_AT_720P = 12, 12, 16, 14
+"""How near the hole a shadow begins, its soft edge, what may lie between both, and what is too thin for a shadow."""
 
 
 def shadows_of(frames: Sequence[tuple[Image, Hole]]) -> list[Hole]:
@@ -91,7 +91,7 @@ def find_shadow(image: Image, hole: Hole, ground: NDArray[Any], known: Hole) -> 
     near = dilate(hole, TOUCH_AT_720P)
     shadow = darker & alike[parts] & np.isin(parts, np.intersect1d(parts[near], parts[light < SURE]))
     shadow = dilate(_without_specks(shadow & like_shadow), RIM_AT_720P)  # not what is dark by itself and only touched
-    between = dilate(shadow, TOUCH_AT_720P) & dilate(hole)
+    between = dilate(shadow, GAP_AT_720P) & dilate(hole, GAP_AT_720P)
     return np.asarray((shadow | between) & ~hole)
 
 

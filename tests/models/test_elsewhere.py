@@ -179,7 +179,7 @@ def test_views_that_agree_outvote_one_and_are_averaged():
 def test_a_view_that_explains_its_surroundings_well_is_not_outvoted():
     pixels, credible = vote([candidate(0, 100, cost=9.0), candidate(1, 104, cost=9.0), candidate(2, 200, cost=2.0)])
     assert credible.all()
-    assert (pixels == 200).all()
+    assert (np.abs(pixels.astype(int) - 200) <= 4).all()
 
 
 @settings(max_examples=15, deadline=None)
