@@ -18,6 +18,8 @@ from models.web_file import WebFile
 
 Image = NDArray[np.uint8]
 Hole = NDArray[np.bool_]
+Map = NDArray[np.float32]
+"""A number for each pixel (H, W)."""
 
 
 class Inpainter(Protocol):

@@ -13,14 +13,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.inpaint import Hole, Image
+from models.inpaint import Hole, Image, Map
 from models.inpaint.alignment import Features, find_features
-from models.inpaint.likeness import CUT, EDGE, contrast, difference
+from models.inpaint.likeness import CUT, EDGE, contrast, difference, weight_of
 from models.inpaint.masks import wider
 from models.inpaint.neighbours import NeighbourFill
 from models.inpaint.planes import find_planes, is_plausible, move, refit
 from models.inpaint.shadows import shadow_in
-from models.inpaint.voting import Candidate, Map, vote
+from models.inpaint.voting import Candidate, vote
 
 REFERENCE_HEIGHT = 288  # lengths in pixels below are for this height
 SHADOW_REACH = 100  # pixels around the unknown in which its characters' shadows are looked for
@@ -89,8 +89,7 @@ class _Query:
         judged = edges if edges.sum() >= MIN_EDGE_PIXELS else ring
         if np.median(apart[ring]) > MAX_RING_APART or (apart[judged] < SAME).mean() < MIN_EDGES_EXPLAINED:
             return None
-        weight = (seen & self.visible) * (0.1 + np.minimum(varied / 64.0, 1.0))
-        cost = self._spread(apart, weight.astype(np.float32))
+        cost = self._spread(apart, (seen & self.visible) * weight_of(varied))
         inside = self.window
         return Candidate(index, pixels[inside].copy(), seen[inside].copy(), cost[inside].copy())  # else all is kept
 
@@ -107,33 +106,31 @@ class _Query:
         return np.asarray(cv2.resize(total / share, self.size), np.float32)
 
 
-def fill_from_elsewhere(image: Image, hole: Hole, unknown: Hole, others: Sequence[View]) -> NeighbourFill:
-    """Return `image` (H, W, 3) with what `others` show of `unknown` and of shadows beside it; no other pixel changes.
+def fill_from_elsewhere(image: Image, seen: NeighbourFill, others: Sequence[View]) -> NeighbourFill:
+    """Return what `seen` shows of `image` (H, W, 3), and what `others` show of the rest of its hole; nothing else.
 
-    `hole` (H, W) bool is everything that characters hide, a few pixels wider than they are (`provenance.dilate`):
-    the pixels beside it are what views are judged by. `unknown` is the part of it that the shot never shows. Views
-    of another place are refused, and pixels on which the views disagree stay unknown. Shadows beside the hole, where
-    the views show their ground without them, become a part of it.
+    The hole is everything that characters hide, a few pixels wider than they are (`masks.dilate`): the pixels of
+    `image` beside it are what views are judged by. Views of another place are refused, and pixels on which the views
+    disagree stay unknown. Shadows beside the unknown, where the views show their ground without them, become a part
+    of the hole. What is known in the end is what `others` show alone.
 
     Raises:
-        ValueError: `unknown` reaches beyond `hole`, or their sizes are not the picture's.
+        ValueError: the hole has not the picture's size.
     """
-    if not hole.shape == unknown.shape == image.shape[:2]:
-        message = f"hole {hole.shape} and unknown {unknown.shape} need the size of their picture, {image.shape[:2]}"
+    hole, unknown = seen.hole, seen.hole & ~seen.known
+    if hole.shape != image.shape[:2]:
+        message = f"hole {hole.shape} needs the size of its picture, {image.shape[:2]}"
         raise ValueError(message)
-    if (unknown & ~hole).any():
-        message = f"{(unknown & ~hole).sum()} pixels are unknown outside the hole; what the picture shows is known"
-        raise ValueError(message)
-    filled, known = image.copy(), np.zeros_like(unknown)
+    nothing = NeighbourFill(seen.image, hole, np.zeros_like(unknown))
     if not unknown.any() or hole.all():
-        return NeighbourFill(filled, hole, known)
+        return nothing
     query, features = _Query(image, hole, unknown), find_features(image, hole)
     found = [candidate for index, view in enumerate(others) for candidate in query.candidates(index, view, features)]
-    if found:
-        pixels, credible = vote(found)
-        ground, sure = image.copy(), np.zeros_like(unknown)
-        ground[query.window], sure[query.window] = pixels, credible
-        shadow = shadow_in(image, hole, ground, sure)
-        hole, known = hole | shadow, (unknown | shadow) & sure
-        filled[known] = ground[known]
-    return NeighbourFill(filled, hole, known)
+    if not found:
+        return nothing
+    pixels, credible = vote(found)
+    ground, sure = seen.image.copy(), np.zeros_like(unknown)
+    ground[query.window], sure[query.window] = pixels, credible
+    shadow = shadow_in(seen.image, unknown, ground, sure)
+    known = (unknown | shadow) & sure
+    return NeighbourFill(np.where(known[..., None], ground, seen.image), hole | shadow, known)

@@ -6,10 +6,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.inpaint import Image
+from models.inpaint import Image, Map
 
 CUT = 60.0  # grey levels, beyond which worse is no worse
 EDGE = 16  # grey levels of local contrast; a bare wall fits anywhere
+FULL = 64.0  # grey levels of local contrast, beyond which more says no more
 
 
 def difference(one: Image, other: Image) -> NDArray[np.uint8]:
@@ -25,6 +26,11 @@ def soften(image: Image) -> Image:
 def contrast(image: Image) -> NDArray[np.uint8]:
     """Return the range (H, W) of the most varied channel within 2 pixels."""
     return largest_channel(cv2.morphologyEx(image, cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8)))
+
+
+def weight_of(contrast: NDArray[np.uint8]) -> Map:
+    """Return what a pixel's likeness weighs, 0.1..1.1, by its local contrast: a bare wall is like any other."""
+    return np.asarray(0.1 + np.minimum(contrast / FULL, 1.0), np.float32)
 
 
 def largest_channel(values: NDArray[Any]) -> NDArray[Any]:

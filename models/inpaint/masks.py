@@ -2,6 +2,7 @@
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from models.inpaint import Hole
 
@@ -17,9 +18,12 @@ def pixels_of(at_720p: int, height: int) -> int:
 
 def dilate(mask: Hole, at_720p: int = DILATION_AT_720P) -> Hole:
     """Return `mask` (H, W) grown by `at_720p` pixels of a height of 720; the default leaves no rim of a character."""
-    radius = pixels_of(at_720p, mask.shape[0])
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    return np.asarray(cv2.dilate(mask.astype(np.uint8), disc) > 0)
+    return np.asarray(cv2.dilate(mask.astype(np.uint8), _disc(at_720p, mask)) > 0)
+
+
+def close(mask: Hole, at_720p: int) -> Hole:
+    """Return `mask` (H, W) with its gaps, as far as no disc of `at_720p` pixels of a height of 720 fits into them."""
+    return np.asarray(cv2.morphologyEx(mask.astype(np.uint8), cv2.MORPH_CLOSE, _disc(at_720p, mask)) > 0)
 
 
 def shrink(mask: Hole, pixels: int) -> Hole:
@@ -33,3 +37,9 @@ def wider(window: Window, by: int, size: tuple[int, ...]) -> Window:
         slice(max(0, part.start - by), min(most, part.stop + by)) for part, most in zip(window, size, strict=True)
     )
     return rows, columns
+
+
+def _disc(at_720p: int, mask: Hole) -> NDArray[np.uint8]:
+    """Return a disc of this radius, in pixels of a height of 720, at the size of `mask`."""
+    side = 2 * pixels_of(at_720p, mask.shape[0]) + 1
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)

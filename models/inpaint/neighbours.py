@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from models.inpaint import Hole, Image
 from models.inpaint.alignment import Features, find_features, find_homography, spread
-from models.inpaint.likeness import CUT, EDGE, contrast, difference
+from models.inpaint.likeness import CUT, EDGE, contrast, difference, weight_of
 from models.inpaint.masks import Window, pixels_of, wider
 from models.inpaint.parallax import find_parallax, follow, grid_of, shown_at, sweep
 from models.inpaint.planes import Homography, is_plausible, move, refit
@@ -152,7 +152,7 @@ class Neighbours:
         here, visible = np.ascontiguousarray(self._frames[index][window]), near[window]
         for way in (flat, deep):
             visible = visible & np.any([one.seen for one in way], axis=0)
-        weight = visible * (0.1 + np.minimum(contrast(here) / 64.0, 1.0))
+        weight = visible * weight_of(contrast(here))
         plane, depth = (
             float((np.minimum(difference(here, settle(*_stacked(way))), CUT) * weight).sum()) for way in (flat, deep)
         )

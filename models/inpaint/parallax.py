@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.inpaint import Hole, Image
+from models.inpaint import Hole, Image, Map
 from models.inpaint.likeness import CUT, contrast, largest_channel, soften
 from models.inpaint.masks import Window
 from models.inpaint.planes import FLOW_CONTRAST, FLOW_STEP, MIN_FLOW_SAMPLES, flow_between
@@ -35,7 +35,6 @@ FAR = 4.0  # times the median length of a flow
 NEIGHBOURHOODS = ((1.5, 1.0), (6.0, 0.5))  # pixels (Gaussian sigma) and weight: most neighbours are at one depth
 REACH = ((8.0, 1.0), (32.0, 0.05))  # pixels and weight: how visible depths speak for hidden ones
 PENALTY, MOST_PENALTY = 0.1, 4.0  # grey levels a pixel of depth from those, where colours leave the choice
-Map = NDArray[np.float32]
 Numbers = NDArray[np.float64]
 
 

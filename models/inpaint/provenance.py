@@ -65,23 +65,18 @@ class ShotPlates:
             ValueError: the characters cover the whole frame and no other frame shows what is behind them.
         """
         seen = self._neighbours.fill(index)
-        hole = seen.hole
+        image, hole, unknown = seen.image, seen.hole, seen.hole & ~seen.known
         provenance = np.full(hole.shape, Origin.OWN, np.uint8)
         provenance[hole] = Origin.NETWORK
         provenance[seen.known] = Origin.NEIGHBOUR
-        image = self._frames[index].copy()
-        image[seen.known] = seen.image[seen.known]
-        unknown = hole & ~seen.known
         if others and unknown.any():
-            # Views are judged by what the frame itself shows, not by what its neighbours lent it.
-            elsewhere = fill_from_elsewhere(self._frames[index], hole, unknown, others)
-            shadow = elsewhere.hole & ~hole
-            hole, unknown = hole | shadow, (unknown | shadow) & ~elsewhere.known
-            image[elsewhere.known] = elsewhere.image[elsewhere.known]
-            provenance[shadow] = Origin.NETWORK
+            elsewhere = fill_from_elsewhere(self._frames[index], seen, others)
+            image, hole = elsewhere.image, elsewhere.hole
+            unknown = hole & ~seen.known & ~elsewhere.known
+            provenance[unknown] = Origin.NETWORK
             provenance[elsewhere.known] = Origin.OTHER_SHOT
-        guessed = self._inpainter.fill(image, unknown) if unknown.any() else image
-        image[unknown] = guessed[unknown]
+        if unknown.any():
+            image = np.where(unknown[..., None], self._inpainter.fill(image, unknown), image)
         left = self._check.find(image, dilate(hole, NEAR_AT_720P)).sum() / max(1, hole.sum())
         return PlateImage(image, provenance, min(1.0, float(left)))
 

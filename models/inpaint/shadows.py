@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.inpaint import Hole, Image
-from models.inpaint.masks import dilate, pixels_of
+from models.inpaint.masks import close, dilate, pixels_of
 from models.inpaint.samples import median_of
 
 HEIGHT = 360
@@ -31,7 +31,7 @@ BLACK = 8.0
 """Grey levels added to both, as the share of next to nothing is noise."""
 SMOOTH = 1.5
 """Pixels (Gaussian sigma) over which shares are taken: edges are never laid over each other to the pixel."""
-TOUCH_AT_720P, RIM_AT_720P, GAP_AT_720P, SPECK_AT_720P = 12, 12, 16, 14
+TOUCH_AT_720P, RIM_AT_720P, GAP_AT_720P, SPECK_AT_720P = 12, 12, 12, 14
 """How near the hole a shadow begins, its soft edge, what may lie between both, and what is too thin for a shadow."""
 
 
@@ -91,7 +91,7 @@ def find_shadow(image: Image, hole: Hole, ground: NDArray[Any], known: Hole) -> 
     near = dilate(hole, TOUCH_AT_720P)
     shadow = darker & alike[parts] & np.isin(parts, np.intersect1d(parts[near], parts[light < SURE]))
     shadow = dilate(_without_specks(shadow & like_shadow), RIM_AT_720P)  # not what is dark by itself and only touched
-    between = dilate(shadow, GAP_AT_720P) & dilate(hole, GAP_AT_720P)
+    between = dilate(shadow, 2 * GAP_AT_720P) & close(shadow | hole, GAP_AT_720P)
     return np.asarray((shadow | between) & ~hole)
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import compress
 
 import cv2
 import numpy as np
@@ -16,13 +15,10 @@ from models.child import Stopped, stop_requested
 from models.diffusion.families import Conditioning, DiffusionModel, Objective, View
 from models.pictures import Picture, read_grey, read_rgb
 from models.seeds import seeded_generator
+from models.trainers.captions import caption_forms
 from models.trainers.order import Slots, batch_of, slots_of
 
 LATENT_STRIDE = 8
-SEPARATOR = ", "
-"""What is between the parts of a caption."""
-FORMS = 4
-"""In how many forms each caption is shown where parts of it are dropped; few, as all are read before the first step."""
 
 
 @dataclass(frozen=True)
@@ -125,20 +121,6 @@ def prepare(
         for place, example in enumerate(examples)
     ]
     return Prepared(examples, captions, latents, masks or None, views, described)
-
-
-def caption_forms(caption: str, dropout: float, generator: torch.Generator, *, keep_tokens: int = 1) -> list[str]:
-    """Return the forms in which a caption is shown: FORMS of them, each without some of its parts.
-
-    dropout: the share of parts, between commas, that are left out; at 0 the caption alone is returned.
-    keep_tokens: how many parts, from the first on, are never left out.
-    """
-    if not dropout:
-        return [caption]
-    parts = caption.split(SEPARATOR)
-    first, others = parts[:keep_tokens], parts[keep_tokens:]
-    kept = torch.rand((FORMS, len(others)), generator=generator) >= dropout
-    return [SEPARATOR.join([*first, *compress(others, row)]) for row in kept.tolist()]
 
 
 def draw(prepared: Prepared, settings: TrainSettings, batch_number: int, objective: Objective) -> Draw:

@@ -43,7 +43,7 @@ def test_what_is_darker_in_all_channels_and_touches_the_hole_is_a_shadow(light, 
     picture = darkened(empty, cast, [light, light, light + bluer])
     found = find_shadow(picture, hole, empty, np.ones_like(hole))
     assert found[cast & ~hole].all()
-    assert not (found & ~dilate(cast, 36)).any()
+    assert not (found & ~dilate(cast, 30)).any()
     assert not (found & hole).any()
 
 

@@ -11,7 +11,8 @@ from pydantic import ValidationError
 from data_contracts.training import TrainRequest, TrainSettings
 from models.diffusion import load_base
 from models.diffusion.lora_stack import adapters_off
-from models.trainers.examples import FORMS, caption_forms, draw, prepare
+from models.trainers.captions import FORMS, caption_forms
+from models.trainers.examples import draw, prepare
 from models.trainers.native import Learner
 from models.trainers.step import Adapter, Trainer
 from models.trainers.team import Team
@@ -19,7 +20,7 @@ from tests.models.family_runs import SETTINGS, as_killed_after_the_first_checkpo
 from tests.random_base import make_random_base
 
 KEPT = {"blank_preservation": True, "caption_dropout": 0.4, "caption_tag_dropout": 0.4}
-PART = st.text(st.characters(exclude_characters=",", exclude_categories=("Cs",)), min_size=1).filter(str.strip)
+PART = st.text(st.characters(exclude_characters=",", exclude_categories=("Cs",))).map(str.strip).filter(bool)
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +45,11 @@ def test_the_first_parts_always_stay_and_the_others_keep_their_order(
         assert kept[:stays] == parts[:stays]
         others = iter(parts[stays:])
         assert all(part in others for part in kept[stays:])
+
+
+def test_tags_without_a_space_between_them_are_parts_too():
+    forms = caption_forms("luca,boy,striped shirt,pier", 0.99, torch.Generator().manual_seed(0))
+    assert forms == ["luca"] * FORMS
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.25, 0.75])
