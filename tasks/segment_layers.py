@@ -20,7 +20,7 @@ segmenter = lru_cache(maxsize=1)(SEGMENTERS.load)
 Box = tuple[int, int, int, int]
 
 
-@stage(Layer, version=2, by="shot", sheet=layers_sheet)
+@stage(Layer, version=3, by="shot", sheet=layers_sheet)
 def segment_layers(out: Path, frames: Dataset[Frame], config: SegmentLayersConfig) -> Iterator[Layer | Rejected]:
     """Yield a layer for each character in each frame; refuse specks and tracks seen only in passing."""
     pictures = [read_rgb(frames.path(frame.image)) for frame in frames]

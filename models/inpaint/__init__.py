@@ -10,16 +10,9 @@ True pixels come first: `provenance.ShotPlates` takes what other frames show and
 
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from models.backends import Backend, Backends
+from models.registration import Hole, Image
 from models.web_file import WebFile
-
-Image = NDArray[np.uint8]
-Hole = NDArray[np.bool_]
-Map = NDArray[np.float32]
-"""A number for each pixel (H, W)."""
 
 
 class Inpainter(Protocol):

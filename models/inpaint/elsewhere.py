@@ -13,14 +13,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.inpaint import Hole, Image, Map
-from models.inpaint.alignment import Features, find_features
-from models.inpaint.likeness import CUT, EDGE, contrast, difference, weight_of
 from models.inpaint.masks import wider
 from models.inpaint.neighbours import NeighbourFill
 from models.inpaint.planes import find_planes, is_plausible, move, refit
 from models.inpaint.shadows import shadow_in
 from models.inpaint.voting import Candidate, vote
+from models.registration import Hole, Image, Map
+from models.registration.alignment import Features, find_features
+from models.registration.likeness import CUT, EDGE, contrast, difference, weight_of
 
 REFERENCE_HEIGHT = 288  # lengths in pixels below are for this height
 SHADOW_REACH = 100  # pixels around the unknown in which its characters' shadows are looked for

@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional
 
 from models.device import gpu_or_cpu
-from models.inpaint import Hole, Image
+from models.registration import Hole, Image
 
 MULTIPLE = 8
 """Sides that the network takes are multiples of this: three halvings."""

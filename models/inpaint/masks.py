@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.inpaint import Hole
+from models.registration import Hole
 
 Window = tuple[slice, slice]
 """Rows and columns of a rectangle."""

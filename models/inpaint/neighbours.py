@@ -16,14 +16,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.inpaint import Hole, Image
-from models.inpaint.alignment import Features, find_features, find_homography, spread
-from models.inpaint.likeness import CUT, EDGE, contrast, difference, weight_of
 from models.inpaint.masks import Window, pixels_of, wider
 from models.inpaint.parallax import find_parallax, follow, grid_of, shown_at, sweep
 from models.inpaint.planes import Homography, is_plausible, move, refit
-from models.inpaint.samples import settle
 from models.inpaint.shadows import shadows_of
+from models.registration import Hole, Image
+from models.registration.alignment import Features, find_features, find_homography, spread
+from models.registration.likeness import CUT, EDGE, contrast, difference, weight_of
+from models.registration.samples import settle
 
 MOST_NEIGHBOURS = 16
 NEAR_AT_720P = 275  # pixels around a hole to which a neighbour is fitted again

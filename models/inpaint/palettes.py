@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.inpaint import Image
+from models.registration import Image
 
 Palette = NDArray[np.float32]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from patchmatch_cython import inpaint_pyramid
 
-from models.inpaint import Hole, Image
+from models.registration import Hole, Image
 
 PATCH = 7
 SEEDS = (1, 2, 3, 4)  # the search starts at random and may settle on the wrong thing

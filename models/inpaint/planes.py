@@ -14,8 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.inpaint import Hole, Image
-from models.inpaint.alignment import Features
+from models.registration import Hole, Image
+from models.registration.alignment import Features
 
 Homography = NDArray[np.float64]
 

@@ -1,8 +1,7 @@
 """Shadows that characters cast, told by what their ground looks like when they have moved on.
 
-A shadow takes light and leaves the colour: pixels that are darker than other frames show the same ground, in all
-channels by about the same share (Cucchiara et al., "Detecting moving objects, ghosts, and shadows in video streams",
-2003), and that hang together with the hole. What stands still casts a shadow that no frame can tell from paint.
+It is what other frames show in more light (`registration.shading`), and hangs together with the hole. What stands
+still casts a shadow that no frame of its shot can tell from paint.
 """
 
 from collections.abc import Sequence
@@ -12,23 +11,20 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.inpaint import Hole, Image
 from models.inpaint.masks import close, dilate, pixels_of
-from models.inpaint.samples import median_of
+from models.registration import Hole, Image
+from models.registration.samples import median_of
+from models.registration.shading import shading_of
 
 HEIGHT = 360
 """Pixels of a frame's height in which shadows are looked for: they have no detail."""
 LEAST_OTHERS = 2
 """Frames beside its own that show a shadow's ground."""
 
-DARKEST, WEAKEST, SURE = 0.3, 0.95, 0.88
-"""Shares of the light that are left: less is another thing; a shadow's edge; what some pixels of a shadow must have."""
-SAME_COLOUR = 0.2
-"""How far apart the channels' shares may be: skylight, which a shadow keeps, is bluer than the sun."""
+WEAKEST, SURE = 0.95, 0.88
+"""Shares of the light that are left: at a shadow's edge; what some pixels of a shadow must have."""
 MOST = 0.7
 """Share of a dark part that must look like a shadow: the soft edge of a dark thing does too."""
-BLACK = 8.0
-"""Grey levels added to both, as the share of next to nothing is noise."""
 SMOOTH = 1.5
 """Pixels (Gaussian sigma) over which shares are taken: edges are never laid over each other to the pixel."""
 TOUCH_AT_720P, RIM_AT_720P, GAP_AT_720P, SPECK_AT_720P = 12, 12, 12, 14
@@ -81,11 +77,9 @@ def find_shadow(image: Image, hole: Hole, ground: NDArray[Any], known: Hole) -> 
     `ground` (H, W, 3) is what most frames show of the same places in grey levels, where it is `known` (H, W).
     """
     usable = known & ~hole
-    share = (_smoothed(image, usable) + BLACK) / (_smoothed(ground, usable) + BLACK)
-    light = share.mean(axis=-1)
-    apart = share.max(axis=-1) - share.min(axis=-1)
+    shading = shading_of(_smoothed(image, usable), _smoothed(ground, usable))
+    light, like_shadow = shading.light, shading.like_shadow
     darker = _without_specks(usable & (light < WEAKEST))
-    like_shadow = (light > DARKEST) & (apart < SAME_COLOUR)
     count, parts = cv2.connectedComponents(darker.astype(np.uint8), connectivity=8)
     alike = np.bincount(parts[like_shadow], minlength=count) > MOST * np.bincount(parts.ravel(), minlength=count)
     near = dilate(hole, TOUCH_AT_720P)

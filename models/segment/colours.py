@@ -1,8 +1,9 @@
-"""A sharper mask from the shot's own colours.
+"""A sharper mask from the shot's own colours, and from what its other frames show behind a character.
 
 The network is sure inside and vague at the edge. What it is sure of, over all frames of the shot, says which colours
 are the characters' and which the background's around them; their log-likelihood ratio is added to the network's
-logit, and a guided filter (He, Sun, Tang, "Guided Image Filtering", 2010) snaps the result to the picture's edges.
+logit, that of `ground` too, and a guided filter (He, Sun, Tang, "Guided Image Filtering", 2010) snaps the result to
+the picture's edges.
 """
 
 from collections.abc import Sequence
@@ -12,10 +13,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from models.registration import Image, Map
+
 BINS = 16
 FLOOR = 3e-5  # share of pixels below which a colour says nothing
 SURE, SURE_NOT = 0.8, 0.15
 COLOUR_WEIGHT = 1.5
+GROUND_WEIGHT = 3.0  # where the scenery is known it outweighs colours, which a lamp may share with hair
+PLAIN = 1.5  # nats of the ground, beyond which a character is where the network sees nothing
 MAX_EVIDENCE = 3.0  # nats a pixel's colour may say against the network
 ROUNDS = 2  # the second learns its colours from the first's masks
 EDGE_SHARE = 0.0104  # of the height: 3 px at 288
@@ -24,7 +29,6 @@ EPSILON = 1e-3
 MAX_CHANGE = 0.6  # least IoU of the sharpened mask with the network's
 
 Probability = NDArray[np.float32]
-Image = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -55,24 +59,25 @@ class ColourModel:
         return np.clip(self.log_ratio[_bins(frame)], -MAX_EVIDENCE, MAX_EVIDENCE)
 
 
-def sharpen(frame: Image, probability: Probability, colours: ColourModel) -> Probability:
-    """Return the probability (H, W) corrected by colour and snapped to the edges of `frame`.
+def sharpen(frame: Image, probability: Probability, colours: ColourModel, ground: Map | None = None) -> Probability:
+    """Return the probability (H, W) corrected by colour and `ground` (H, W), and snapped to the edges of `frame`.
 
-    Where colours tell so little that the mask would change beyond recognition (a grey animal before grey clouds), only
-    the edges are snapped and the network is believed.
+    Where colours tell so little that the mask would change beyond recognition (a grey animal before grey clouds), they
+    are left out; where the ground does too (a camera that pans unevenly), only the edges are snapped.
     """
+    ground = np.zeros_like(probability) if ground is None else ground
     near = _near(probability)
     if not near.any():
         return np.zeros_like(probability)
     ys, xs = np.nonzero(near)
     window = slice(ys.min(), ys.max() + 1), slice(xs.min(), xs.max() + 1)
-    frame, part, near = np.ascontiguousarray(frame[window]), probability[window], near[window]
+    frame, part, near, ground = np.ascontiguousarray(frame[window]), probability[window], near[window], ground[window]
     bounded = np.clip(part, 0.01, 0.99)
     logit = np.log(bounded / (1 - bounded))
-    allowed = (near & (part > 0.02)) | (part > 0.3)  # noqa: PLR2004
+    allowed = (near & ((part > 0.02) | (ground > PLAIN))) | (part > 0.3)  # noqa: PLR2004
     radius = max(2, round(EDGE_SHARE * probability.shape[0]))
-    for weight in (COLOUR_WEIGHT, 0.0):
-        posterior = 1 / (1 + np.exp(-(logit + weight * colours.evidence(frame))))
+    for by_colour, by_ground in ((COLOUR_WEIGHT, GROUND_WEIGHT), (0.0, GROUND_WEIGHT), (0.0, 0.0)):
+        posterior = 1 / (1 + np.exp(-(logit + by_colour * colours.evidence(frame) + by_ground * ground)))
         snapped = _guided_filter(frame, np.where(allowed, posterior, 0).astype(np.float32), radius)
         if _iou(snapped > 0.5, part > 0.5) >= MAX_CHANGE:  # noqa: PLR2004
             break

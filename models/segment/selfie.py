@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from models.segment import SELFIE_SQUARE, SELFIE_WIDE, Image, TrackMask
 from models.segment.colours import ColourModel, sharpen
+from models.segment.ground import ground_evidence
 from models.segment.instances import Detection, cut_instances
 from models.segment.touching import split_touching
 from models.segment.tracks import Tracker
@@ -53,7 +54,7 @@ class SelfieNetwork:
 
 
 class SelfieSegmenter:
-    """The `selfie` backend: propose, look again, sharpen by the shot's colours, split, link."""
+    """The `selfie` backend: propose, look again, sharpen by the shot's colours and scenery, split, link."""
 
     def __init__(self) -> None:
         self._square = SelfieNetwork(SELFIE_SQUARE)
@@ -67,11 +68,9 @@ class SelfieSegmenter:
             found = [self.detect(frame) for frame in window]
             if not any(found):
                 continue
-            colours = ColourModel.of_shot(window, [_joined(d, f.shape[:2]) for d, f in zip(found, window, strict=True)])
-            instances = []
-            for frame, detections in zip(window, found, strict=True):
-                alpha = sharpen(frame, _joined(detections, frame.shape[:2]), colours)
-                instances.append(cut_instances(frame, alpha, detections))
+            joined = [_joined(detections, frame.shape[:2]) for detections, frame in zip(found, window, strict=True)]
+            alphas = _sharpened(window, joined)
+            instances = [cut_instances(*each) for each in zip(window, alphas, found, strict=True)]
             yield from tracker.link(start, split_touching(instances))
 
     def detect(self, frame: Image) -> list[Detection]:
@@ -125,6 +124,14 @@ class SelfieSegmenter:
         crop = np.asarray(cv2.warpAffine(frame, matrix, (256, 256), borderMode=cv2.BORDER_REPLICATE), np.uint8)
         back = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         return np.asarray(cv2.warpAffine(self._square(crop), matrix, (width, height), flags=back), np.float32)
+
+
+def _sharpened(frames: Sequence[Image], network: Sequence[Probability]) -> Iterator[Probability]:
+    """Yield the probabilities (H, W) of a shot's frames by all that the shot tells: its colours, then its scenery."""
+    colours = ColourModel.of_shot(frames, network)
+    grounds = ground_evidence(frames, [seen > PROPOSAL for seen in network])
+    for frame, seen, ground in zip(frames, network, grounds, strict=True):
+        yield sharpen(frame, seen, colours, ground)
 
 
 def _joined(detections: Sequence[Detection], size: tuple[int, int]) -> Probability:

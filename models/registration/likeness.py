@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.inpaint import Image, Map
+from models.registration import Image, Map
 
 CUT = 60.0  # grey levels, beyond which worse is no worse
 EDGE = 16  # grey levels of local contrast; a bare wall fits anywhere
