@@ -18,7 +18,7 @@ from tasks.stage import stage
 estimator = lru_cache(maxsize=1)(POSE_ESTIMATORS.load)
 
 
-@stage(Pose, version=2, by="shot", sheet=poses_sheet)
+@stage(Pose, version=3, by="shot", sheet=poses_sheet)
 def estimate_poses(
     out: Path,  # noqa: ARG001
     layers: Dataset[Layer],

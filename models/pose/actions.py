@@ -7,6 +7,7 @@ cameras pan with a runner. "unknown" is an answer: a wrong word teaches a LoRA m
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, get_args
 
 import numpy as np
@@ -41,7 +42,7 @@ class ActionRules:
 
     The angles come from gait: the swing knee bends to ~60 degrees inside when running and ~120 when walking, the
     elbows stay near 90 when running and near 150 when walking (Novacheck, "The biomechanics of running", 1998). They
-    are met half-way, loosened by what a picture flattens.
+    are met half-way, loosened by what a picture flattens and by which arm it hides.
     """
 
     half_window_s: float = 0.7
@@ -55,9 +56,9 @@ class ActionRules:
     high_heel: float = 0.2
     """How far one ankle is above the other in a running stride; in a walking one they stay closer."""
     running_knee: float = 135.0
-    running_elbow: float = 130.0
+    running_elbow: float = 120.0
     running_signs: int = 2
-    """How many of high heel, bent knee and bent elbows make a run."""
+    """How many of high heel, bent knee and bent elbow make a run."""
     stride: float = 0.3
     """By how much the distance of the ankles changes when legs swing."""
     still: float = 0.25
@@ -80,7 +81,7 @@ class Limbs:
     spread: Numbers  # ankles apart across the picture
     lift: Numbers  # one ankle above the other
     knee: Numbers  # the more bent knee, degrees
-    elbow: Numbers  # mean of both elbows, degrees
+    elbow: Numbers  # likewise
     thigh: Numbers  # hips above knees
     higher_wrist: Numbers  # wrist above its shoulder, the higher of the two
     lower_wrist: Numbers
@@ -106,10 +107,21 @@ def label_actions(track: Sequence[TimedPose], rules: ActionRules | None = None) 
         return []
     rules = rules or ActionRules()
     limbs = read_limbs(track, rules)
-    return [
+    labels = [
         classify(limbs.window(at, rules.half_window_s), rules) if limbs.trusted[at] else "unknown"
         for at in range(len(track))
     ]
+    return bridged(labels, limbs.time_s, 2 * rules.half_window_s)
+
+
+def bridged(labels: Sequence[Action], time_s: Numbers, longest_s: float) -> list[Action]:
+    """Return `labels` with an action that goes on after at most `longest_s` in place of what is unknown between."""
+    known = [at for at, label in enumerate(labels) if label != "unknown"]
+    through = list(labels)
+    for before, after in pairwise(known):
+        if labels[before] == labels[after] and time_s[after] - time_s[before] <= longest_s:
+            through[before:after] = [labels[before]] * (after - before)
+    return through
 
 
 def read_limbs(track: Sequence[TimedPose], rules: ActionRules) -> Limbs:
@@ -119,7 +131,7 @@ def read_limbs(track: Sequence[TimedPose], rules: ActionRules) -> Limbs:
     heights = np.array([pose.box[3] - pose.box[1] for pose in track])
     ankles = np.abs(points[:, ANKLES[0]] - points[:, ANKLES[1]])
     knees = np.minimum(joint_angle(points, (11, 13, 15)), joint_angle(points, (12, 14, 16)))
-    elbows = (joint_angle(points, (5, 7, 9)) + joint_angle(points, (6, 8, 10))) / 2
+    elbows = np.minimum(joint_angle(points, (5, 7, 9)), joint_angle(points, (6, 8, 10)))
     wrists = np.sort(np.stack([points[:, 5, 1] - points[:, 9, 1], points[:, 6, 1] - points[:, 10, 1]]), axis=0)
     return Limbs(
         time_s=np.array([pose.time_s for pose in track]),

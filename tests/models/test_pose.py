@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.pose import COCO_KEYPOINTS, POSE_ESTIMATORS, isolate
-from models.pose.actions import ACTIONS, TimedPose, label_actions, middle_row
+from models.pose.actions import ACTIONS, TimedPose, bridged, label_actions, middle_row
 from models.pose.skeleton import is_full_body, normalise, shot_size, view_of
 from tests.models.sample_film import Row, rows
 
@@ -150,3 +150,31 @@ def test_any_track_gets_one_known_action_a_pose(length, seed):
     labels = label_actions(track)
     assert len(labels) == length
     assert set(labels) <= set(ACTIONS)
+
+
+@pytest.mark.parametrize(
+    ("between", "seconds", "expected"),
+    [
+        pytest.param(["unknown"] * 2, 1.0, ["running"] * 4, id="a gap"),
+        pytest.param(["unknown"] * 2, 1.4, ["running"] * 4, id="as long a gap as two windows see"),
+        pytest.param(["unknown"] * 2, 1.5, ["running", "unknown", "unknown", "running"], id="longer"),
+        pytest.param(["unknown", "standing"], 1.0, ["running", "unknown", "standing", "running"], id="something else"),
+    ],
+)
+def test_an_action_that_goes_on_is_not_interrupted_by_what_is_unknown(between, seconds, expected):
+    assert bridged(["running", *between, "running"], np.linspace(0, seconds, 4), 1.4) == expected
+
+
+def test_what_is_unknown_at_either_end_stays_so():
+    labels = ["unknown", "walking", "unknown"]
+    assert bridged(labels, np.arange(3) / 3, 1.4) == labels
+
+
+@given(st.lists(st.sampled_from(ACTIONS)), st.floats(0, 5))
+def test_bridging_changes_nothing_that_is_known_and_is_done_at_once(labels, longest):
+    time_s = np.arange(len(labels)) / 3
+    once = bridged(labels, time_s, longest)
+    assert [new for old, new in zip(labels, once, strict=True) if old != "unknown"] == [
+        old for old in labels if old != "unknown"
+    ]
+    assert bridged(once, time_s, longest) == once
