@@ -60,6 +60,13 @@ class CaptionConfig(StageConfig):
         le=1,
         description="how much of its crop's height a face fills: 0.4 to 0.6 for most bases",
     )
+    min_confidence: float = Field(
+        default=0.7,
+        ge=0,
+        le=1,
+        description="how sure of an expression its labeler must be where it is to be learnt: one wrong face teaches "
+        "more than one face less",
+    )
     deny: tuple[str, ...] = Field(
         default=(), description="words that no caption may hold, besides those that its type is denied"
     )

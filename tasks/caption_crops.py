@@ -27,6 +27,7 @@ from models.pictures import Picture, read_rgb
 
 PARTS: dict[int, tuple[PlatePart, ...]] = {1: ("middle",), 3: ("left", "middle", "right")}
 MIN_FACE_PX = 24.0  # a smaller face gives a head crop that is mostly invented by scaling
+UNSURE = "unsure_expression"
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,8 @@ def layer_crops(known: Known, config: CaptionConfig) -> Iterator[Crop | Rejected
     fault = another_subject(known, config)
     role = role_of(fault, config)
     if fault and role != "regularisation":
-        yield Rejected(id=f"{layer.id}:caption", reason=fault)
+        value = known.expression.confidence if fault == UNSURE else None
+        yield Rejected(id=f"{layer.id}:caption", reason=fault, value=value)
         return
     near = face if face is not None and is_large_enough(face) else None
     if config.type == "expression" and near is None:
@@ -145,6 +147,8 @@ def another_subject(known: Known, config: CaptionConfig) -> str:
         return "unknown_action" if known.pose.action == "unknown" else "another_action"
     if config.type == "expression" and known.expression.label != config.subject:
         return "unknown_expression" if known.expression.label == "unknown" else "another_expression"
+    if config.type == "expression" and known.expression.confidence < config.min_confidence:
+        return UNSURE
     return ""
 
 

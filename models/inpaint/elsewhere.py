@@ -57,6 +57,7 @@ class _Query:
         self.px = image.shape[0] / REFERENCE_HEIGHT
         distance = cv2.distanceTransform((~unknown).astype(np.uint8), cv2.DIST_L2, 5)
         self.visible = ~hole
+        distance -= distance[self.visible].min() - 1  # the visible begins where neighbours' pixels end
         self.ring = self.visible & (distance < RING * self.px)
         self.fit_ring = self.visible & (distance < FIT_RING * self.px)
         ys, xs = np.nonzero(unknown)

@@ -3,7 +3,8 @@
 | name             | backend                                                             | weights                     |
 |------------------|---------------------------------------------------------------------|-----------------------------|
 | `selfie`         | MediaPipe's selfie segmentation on frame, tiles and crops,          | `mediapipe` (PyPI),         |
-|                  | sharpened by the shot's own colours; TFLite on the CPU, 0.1 s/frame | Apache-2.0                  |
+|                  | sharpened by the shot's own colours and scenery; TFLite on the CPU, | Apache-2.0                  |
+|                  | 0.2 s/frame                                                         |                             |
 | `sam2-tiny`      | SAM 2.1, prompted by a detector of `detect/` in a few frames and    | Hugging Face, Apache-2.0,   |
 | `sam2-small`     | propagated through the shot in both directions; the sizes differ in | 156, 184, 323 and 898 MB    |
 | `sam2-base-plus` | their image encoders alone                                          |                             |

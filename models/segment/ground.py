@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from models.registration import Hole, Image, Map
 from models.registration.alignment import Features, find_features, find_homography, spread
@@ -103,5 +102,5 @@ def _with_rim(character: Hole, size: tuple[int, int]) -> Hole:
     """Return a character (H, W) and what is beside him, at `size` (width, height)."""
     small = cv2.resize(character.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
     radius = max(1, round(RIM_SHARE * size[1]))
-    disc: NDArray[np.uint8] = np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1,) * 2), np.uint8)
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     return np.asarray(cv2.dilate(small.astype(np.uint8), disc) > 0)

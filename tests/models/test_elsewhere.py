@@ -101,8 +101,9 @@ def test_only_unknown_pixels_change(radius, zoom, seed):
     assert np.array_equal(found.image[~found.known], picture[~found.known])
 
 
-def test_a_shadow_goes_too_in_what_the_shot_knows_of_the_hole():
-    wall, hole, unknown = facade(3), disc(), disc(16)
+@pytest.mark.parametrize(("hidden", "deep"), [(26, 16), (36, 18)], ids=["near the visible", "deep in the hole"])
+def test_a_shadow_goes_too_in_what_the_shot_knows_of_the_hole(hidden, deep):
+    wall, hole, unknown = facade(3), disc(hidden), disc(deep)
     lent = np.where((hole & ~unknown)[..., None], (wall * 0.6).astype(np.uint8), occupied(wall))
     found = fill_from_elsewhere(occupied(wall), unseen(lent, hole, unknown), [View(seen_by(wall, 1.2), nobody())])
     assert found.known[hole].all()

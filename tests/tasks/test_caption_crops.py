@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from data_contracts.dataset import Dataset
 from data_contracts.lora_stages import CaptionConfig
 from data_contracts.records import Expression, Frame, Identity, Layer, Place, Plate, Pose, Rejected
 from models.buckets import buckets
@@ -80,3 +81,15 @@ def test_of_an_expression_the_face_alone_is_to_be_learnt(rows):
     assert crops
     assert all(crop.face == true[crop.source.id].face_box for crop in crops.values())
     assert {crop.face for crop in crops_of_luca(rows).values()} == {None}
+
+
+@pytest.mark.parametrize(("confidence", "learnt"), [(0.69, False), (0.7, True)])
+def test_a_face_of_which_the_labeler_is_not_sure_teaches_no_expression(rows, confidence, learnt):
+    faces = [row.model_copy(update={"confidence": confidence}) for row in rows.lists[Expression]]
+    label = next(row.label for row in faces if row.face_box)
+    config = CaptionConfig(type="expression", subject=label, trigger=label)
+    unsure = Dataset(Expression, rows.folder, faces)
+    found = list(cast_crops(rows.of(Layer), rows.of(Frame), Cast(rows.of(Identity), rows.of(Pose), unsure, ""), config))
+    assert bool(crops_of(iter(found))) == learnt
+    refused = [row.value for row in found if isinstance(row, Rejected) and row.reason == "unsure_expression"]
+    assert set(refused) == (set() if learnt else {confidence})
