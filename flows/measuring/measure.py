@@ -29,6 +29,10 @@ RELATIONS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
 }
 
+BESIDE_NOTES = 6 + 6 + 7 + 15
+"""Columns of text that a value, its direction, its support and the gaps between all five take."""
+SHORTEST_NOTE = 8
+
 
 class Measures(BaseModel):
     """All figures of one run; what the run did not do, or the truth does not show, is absent."""
@@ -81,20 +85,25 @@ def _layer_figures(join: TruthJoin) -> Figures:
 
 
 def print_measures(measures: Measures, console: Console | None = None) -> None:
-    """Print the figures as a table."""
+    """Print the figures as a table, each on one line: notes are cut to the room there is, or left out."""
+    console = console or Console()
+    longest = max(map(len, measures.figures), default=0)
+    room = console.width - longest - BESIDE_NOTES
     table = Table(
         box=SIMPLE_HEAD,
         title_justify="left",
         title=f"run {measures.run}, film {measures.film}: {measures.frames} frames against the truth",
     )
-    table.add_column("figure", min_width=max(map(len, measures.figures), default=0))
+    table.add_column("figure", min_width=longest)
     table.add_column("value", justify="right", min_width=6)
     table.add_column("better", min_width=6)
     table.add_column("support", justify="right", min_width=7)
-    table.add_column("note", no_wrap=True, overflow="ellipsis", ratio=1)
+    if room >= SHORTEST_NOTE:
+        table.add_column("note", no_wrap=True, overflow="ellipsis", max_width=room)
     for name, figure in measures.figures.items():
-        table.add_row(name, f"{figure.value:.3f}", figure.better, str(figure.support), figure.note)
-    (console or Console()).print(table)
+        note = (figure.note,) if room >= SHORTEST_NOTE else ()
+        table.add_row(name, f"{figure.value:.3f}", figure.better, str(figure.support), *note)
+    console.print(table)
 
 
 def check_requirements(measures: Measures, requirements: list[str]) -> list[str]:

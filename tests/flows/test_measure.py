@@ -352,9 +352,12 @@ def test_requirements(run):
             check_requirements(measures, [malformed])
 
 
-@pytest.mark.parametrize("width", [80, 200])
-def test_table_shows_every_figure_on_one_line(run, width):
+@pytest.mark.parametrize("longest", ["mask_iou", "largest_share_of_a_characters_own_pixels"])
+@pytest.mark.parametrize("width", [75, 80, 200])
+def test_table_shows_every_figure_on_one_line(run, width, longest):
     measures = run.measure()
+    wordy = measures.figures["mask_iou"].model_copy(update={"note": "all that is to be known of it, " * 4})
+    measures = measures.model_copy(update={"figures": {**measures.figures, longest: wordy}})
     console = Console(record=True, width=width, file=io.StringIO())
     print_measures(measures, console)
     lines = {line.split()[0]: line.split() for line in console.export_text().splitlines() if line.split()}
