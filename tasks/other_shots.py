@@ -8,10 +8,10 @@ import numpy as np
 from data_contracts.dataset import Dataset
 from data_contracts.records import Frame, Layer
 from models.inpaint.elsewhere import View
-from models.inpaint.masks import dilate
 from models.inpaint.palettes import Palette, most_alike, palette
 from models.pictures import Picture, read_grey, read_rgb
 from models.registration import Hole
+from models.registration.masks import dilate
 
 PER_SHOT = 5  # frames of a shot: what moves in front, and a camera that moves, show more of the place
 

@@ -89,6 +89,7 @@ def print_measures(measures: Measures, console: Console | None = None) -> None:
     console = console or Console()
     longest = max(map(len, measures.figures), default=0)
     room = console.width - longest - BESIDE_NOTES
+    noted = room >= SHORTEST_NOTE
     table = Table(
         box=SIMPLE_HEAD,
         title_justify="left",
@@ -98,10 +99,10 @@ def print_measures(measures: Measures, console: Console | None = None) -> None:
     table.add_column("value", justify="right", min_width=6)
     table.add_column("better", min_width=6)
     table.add_column("support", justify="right", min_width=7)
-    if room >= SHORTEST_NOTE:
+    if noted:
         table.add_column("note", no_wrap=True, overflow="ellipsis", max_width=room)
     for name, figure in measures.figures.items():
-        note = (figure.note,) if room >= SHORTEST_NOTE else ()
+        note = (figure.note,) if noted else ()
         table.add_row(name, f"{figure.value:.3f}", figure.better, str(figure.support), *note)
     console.print(table)
 

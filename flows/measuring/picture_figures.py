@@ -7,11 +7,11 @@ from PIL import Image
 from data_contracts.dataset import Dataset
 from data_contracts.records import Plate, Pose
 from flows.measuring.truth_join import TruthJoin, fitted
-from models.inpaint.masks import dilate
 from models.metrics.boundaries import boundary_scores
 from models.metrics.figure import Figures, figure, mean, present, share
 from models.metrics.keypoints import correct_keypoints
 from models.metrics.psnr import psnr_db, squared_errors
+from models.registration.masks import dilate
 
 PCK_FRACTION = 0.1
 FAR_AT_720P = 75  # pixels; most shadows end before

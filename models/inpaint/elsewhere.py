@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.inpaint.masks import wider
 from models.inpaint.neighbours import NeighbourFill
 from models.inpaint.planes import find_planes, is_plausible, move, refit
 from models.inpaint.shadows import shadow_in
@@ -21,6 +20,7 @@ from models.inpaint.voting import Candidate, vote
 from models.registration import Hole, Image, Map
 from models.registration.alignment import Features, find_features
 from models.registration.likeness import CUT, EDGE, contrast, difference, weight_of
+from models.registration.masks import extent, wider
 
 REFERENCE_HEIGHT = 288  # lengths in pixels below are for this height
 SHADOW_REACH = 100  # pixels around the unknown in which its characters' shadows are looked for
@@ -62,8 +62,7 @@ class _Query:
         self.fit_ring = self.visible & (distance < FIT_RING * self.px)
         ys, xs = np.nonzero(unknown)
         self.at = (float(xs.mean()), float(ys.mean()))
-        box = slice(int(ys.min()), int(ys.max()) + 1), slice(int(xs.min()), int(xs.max()) + 1)
-        self.window = wider(box, round(SHADOW_REACH * self.px), unknown.shape)
+        self.window = wider(extent(unknown), round(SHADOW_REACH * self.px), unknown.shape)
         self._contrast = contrast(image)
 
     def candidates(self, index: int, view: View, features: Features) -> list[Candidate]:

@@ -16,13 +16,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.inpaint.masks import Window, pixels_of, wider
 from models.inpaint.parallax import find_parallax, follow, grid_of, shown_at, sweep
 from models.inpaint.planes import Homography, is_plausible, move, refit
 from models.inpaint.shadows import shadows_of
 from models.registration import Hole, Image
 from models.registration.alignment import Features, find_features, find_homography, spread
 from models.registration.likeness import CUT, EDGE, contrast, difference, weight_of
+from models.registration.masks import Window, extent, pixels_of, wider
 from models.registration.samples import settle
 
 MOST_NEIGHBOURS = 16
@@ -88,8 +88,7 @@ class Neighbours:
             return NeighbourFill(image, hole, known)
         shadow, *others = shadows_of([(image, ~hole), *((one.pixels, one.seen) for one in laid)])
         hole, laid = hole | shadow, [one.doubting(other) for one, other in zip(laid, others, strict=True)]
-        ys, xs = np.nonzero(hole)
-        window = slice(ys.min(), ys.max() + 1), slice(xs.min(), xs.max() + 1)
+        window = extent(hole)
         samples, seen = self._by_depth(index, hole, laid, window) or _stacked([one.cut(window) for one in laid])
         known[window] = seen.any(axis=0) & hole[window]
         filled = image.copy()

@@ -16,10 +16,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.inpaint.masks import Window
 from models.inpaint.planes import FLOW_CONTRAST, FLOW_STEP, MIN_FLOW_SAMPLES, flow_between
 from models.registration import Hole, Image, Map
 from models.registration.likeness import CUT, contrast, largest_channel, soften
+from models.registration.masks import Window
 
 ROUNDS = 8
 INLIERS_PX = (4.0, 1.0)  # of a point to where camera and depth predict it, in the first round and in the last

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from models.inpaint import Inpainter
 from models.inpaint.elsewhere import View, fill_from_elsewhere
-from models.inpaint.masks import dilate
 from models.inpaint.neighbours import Neighbours
 from models.inpaint.residue import ResidueCheck
 from models.registration import Hole, Image
+from models.registration.masks import dilate
 
 NEAR_AT_720P = 40  # pixels around a hole in which a character that is still seen counts
 FAR_AT_720P = 100  # pixels from a mask, where hardly anything is a part of the character that it missed

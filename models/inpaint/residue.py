@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.inpaint.masks import pixels_of, shrink
 from models.inpaint.palettes import smoothed
 from models.registration import Hole, Image
+from models.registration.masks import pixels_of, shrink
 
 BINS = 32  # a channel of Lab
 MIN_RATIO = 8.0  # times that a colour is more frequent in characters than in scenery

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.inpaint.masks import close, dilate, pixels_of
 from models.registration import Hole, Image
+from models.registration.masks import close, dilate, pixels_of, size_at, touched
 from models.registration.samples import median_of
 from models.registration.shading import shading_of
 
@@ -36,9 +36,9 @@ def shadows_of(frames: Sequence[tuple[Image, Hole]]) -> list[Hole]:
 
     A frame is its pixels (H, W, 3), and where (H, W) it shows no character; a shadow hangs together with the rest.
     """
-    size = _size_for(frames[0][1])
+    size = size_at(HEIGHT, frames[0][1].shape)
     pixels = np.array([cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture, _ in frames], np.uint8)
-    hidden = np.array([_touched(~shown, size) for _, shown in frames])
+    hidden = np.array([touched(~shown, size) for _, shown in frames])
     ground = median_of(pixels.astype(np.float32), ~hidden)
     known = (~hidden).sum(axis=0) > LEAST_OTHERS
     small = [find_shadow(picture, hole, ground, known) for picture, hole in zip(pixels, hidden, strict=True)]
@@ -47,28 +47,16 @@ def shadows_of(frames: Sequence[tuple[Image, Hole]]) -> list[Hole]:
 
 def shadow_in(image: Image, hole: Hole, ground: Image, known: Hole) -> Hole:
     """Return the shadows (H, W) in one frame (H, W, 3), told by what its `ground` looks like where that is `known`."""
-    size = _size_for(hole)
+    size = size_at(HEIGHT, hole.shape)
     pixels, light = (cv2.resize(picture, size, interpolation=cv2.INTER_AREA) for picture in (image, ground))
-    found = find_shadow(np.asarray(pixels, np.uint8), _touched(hole, size), light, ~_touched(~known, size))
+    found = find_shadow(np.asarray(pixels, np.uint8), touched(hole, size), light, ~touched(~known, size))
     return _enlarged(found, ~hole)
-
-
-def _size_for(mask: Hole) -> tuple[int, int]:
-    """Return the width and height at which shadows are looked for."""
-    height, width = mask.shape
-    scale = min(1.0, HEIGHT / height)
-    return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def _enlarged(shadow: Hole, shown: Hole) -> Hole:
     """Return a shadow at the size of `shown`, and only there."""
     size = shown.shape[::-1]
     return np.asarray((cv2.resize(shadow.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0) & shown)
-
-
-def _touched(mask: Hole, size: tuple[int, int]) -> Hole:
-    """Return which pixels of a picture of `size` (width, height), no larger than `mask`, it touches."""
-    return np.asarray(cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0)
 
 
 def find_shadow(image: Image, hole: Hole, ground: NDArray[Any], known: Hole) -> Hole:

@@ -14,9 +14,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.inpaint.masks import shrink
 from models.registration import Hole, Image, Map
 from models.registration.likeness import difference, largest_channel, soften
+from models.registration.masks import shrink
 
 HALF = 2  # votes are counted on a smaller picture
 AGREE = 12.0  # grey levels at which an agreeing vote is down to 1/e

@@ -28,9 +28,9 @@ def contrast(image: Image) -> NDArray[np.uint8]:
     return largest_channel(cv2.morphologyEx(image, cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8)))
 
 
-def weight_of(contrast: NDArray[np.uint8]) -> Map:
+def weight_of(varied: NDArray[np.uint8]) -> Map:
     """Return what a pixel's likeness weighs, 0.1..1.1, by its local contrast: a bare wall is like any other."""
-    return np.asarray(0.1 + np.minimum(contrast / FULL, 1.0), np.float32)
+    return np.asarray(0.1 + np.minimum(varied / FULL, 1.0), np.float32)
 
 
 def largest_channel(values: NDArray[Any]) -> NDArray[Any]:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.registration import Image, Map
+from models.registration.masks import extent
 
 BINS = 16
 FLOOR = 3e-5  # share of pixels below which a colour says nothing
@@ -69,15 +70,15 @@ def sharpen(frame: Image, probability: Probability, colours: ColourModel, ground
     near = _near(probability)
     if not near.any():
         return np.zeros_like(probability)
-    ys, xs = np.nonzero(near)
-    window = slice(ys.min(), ys.max() + 1), slice(xs.min(), xs.max() + 1)
+    window = extent(near)
     frame, part, near, ground = np.ascontiguousarray(frame[window]), probability[window], near[window], ground[window]
+    colour = colours.evidence(frame)
     bounded = np.clip(part, 0.01, 0.99)
     logit = np.log(bounded / (1 - bounded))
     allowed = (near & ((part > 0.02) | (ground > PLAIN))) | (part > 0.3)  # noqa: PLR2004
     radius = max(2, round(EDGE_SHARE * probability.shape[0]))
     for by_colour, by_ground in ((COLOUR_WEIGHT, GROUND_WEIGHT), (0.0, GROUND_WEIGHT), (0.0, 0.0)):
-        posterior = 1 / (1 + np.exp(-(logit + by_colour * colours.evidence(frame) + by_ground * ground)))
+        posterior = 1 / (1 + np.exp(-(logit + by_colour * colour + by_ground * ground)))
         snapped = _guided_filter(frame, np.where(allowed, posterior, 0).astype(np.float32), radius)
         if _iou(snapped > 0.5, part > 0.5) >= MAX_CHANGE:  # noqa: PLR2004
             break

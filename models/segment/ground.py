@@ -14,6 +14,7 @@ import numpy as np
 from models.registration import Hole, Image, Map
 from models.registration.alignment import Features, find_features, find_homography, spread
 from models.registration.likeness import largest_channel, soften
+from models.registration.masks import dilate, extent, size_at, touched, wider
 from models.registration.samples import median_of
 from models.registration.shading import shading_of
 from models.segment.colours import NEAR_SHARE
@@ -23,8 +24,8 @@ HEIGHT = 288
 MOST_NEIGHBOURS = 16
 LEAST_NEIGHBOURS = 2
 """Frames that must show the scenery; one may show a character that the network missed."""
-RIM_SHARE = 0.007
-"""Of the height: how far around a character he may still be seen."""
+RIM_AT_720P = 5
+"""How far around a character he may still be seen."""
 NOISE, DIFFERENT = 4.0, 60.0
 """Grey levels that the same thing differs by in two frames, and a character from what is behind him: means of
 exponential distributions."""
@@ -41,10 +42,9 @@ def ground_evidence(frames: Sequence[Image], characters: Sequence[Hole]) -> Iter
     `LEAST_NEIGHBOURS` other frames show the scenery.
     """
     height, width = frames[0].shape[:2]
-    scale = min(1.0, HEIGHT / height)
-    size = max(1, round(width * scale)), max(1, round(height * scale))
+    size = size_at(HEIGHT, (height, width))
     small = [np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8) for frame in frames]
-    holes = [_with_rim(hole, size) for hole in characters]
+    holes = [dilate(touched(hole, size), RIM_AT_720P) for hole in characters]
     features = [find_features(frame, hole) for frame, hole in zip(small, holes, strict=True)]
     for index, hole in enumerate(holes):
         said = _said(index, small, holes, features) if hole.any() else np.zeros(size[::-1], np.float32)
@@ -54,7 +54,7 @@ def ground_evidence(frames: Sequence[Image], characters: Sequence[Hole]) -> Iter
 def _said(index: int, frames: Sequence[Image], holes: Sequence[Hole], features: Sequence[Features]) -> Map:
     """Return the nats (h, w) for frame `index`."""
     size, said = holes[index].shape[::-1], np.zeros(holes[index].shape, np.float32)
-    window = _around(holes[index])
+    window = wider(extent(holes[index]), round(NEAR_SHARE * size[1]), said.shape)
     samples, seen = [], []
     for other in spread(index, len(frames), MOST_NEIGHBOURS):
         matrix = find_homography(features[other], features[index])
@@ -89,18 +89,3 @@ def _nearest(image: Image, ground: Image) -> Map:
     padded = cv2.copyMakeBorder(ground, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     shifts = [padded[y : y + height, x : x + width] for y in range(3) for x in range(3)]
     return np.asarray(np.min([largest_channel(cv2.absdiff(image, shift)) for shift in shifts], axis=0), np.float32)
-
-
-def _around(hole: Hole) -> tuple[slice, slice]:
-    """Return the rows and columns of what is near a character."""
-    reach = round(NEAR_SHARE * hole.shape[0])
-    ys, xs = np.nonzero(hole)
-    return slice(max(0, ys.min() - reach), ys.max() + reach + 1), slice(max(0, xs.min() - reach), xs.max() + reach + 1)
-
-
-def _with_rim(character: Hole, size: tuple[int, int]) -> Hole:
-    """Return a character (H, W) and what is beside him, at `size` (width, height)."""
-    small = cv2.resize(character.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0
-    radius = max(1, round(RIM_SHARE * size[1]))
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
-    return np.asarray(cv2.dilate(small.astype(np.uint8), disc) > 0)

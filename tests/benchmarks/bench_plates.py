@@ -15,11 +15,11 @@ import pytest
 from data_contracts.stages import InpaintPlatesConfig
 from models.inpaint import INPAINTERS
 from models.inpaint.elsewhere import View
-from models.inpaint.masks import dilate
 from models.inpaint.palettes import most_alike, palette
 from models.inpaint.provenance import Origin, ShotPlates
 from models.metrics.psnr import psnr_db, squared_errors
 from models.registration import Hole, Image
+from models.registration.masks import dilate
 from models.weights import MissingWeights
 from tasks.other_shots import PER_SHOT, spread_indices
 from tests.models.sample_film import FILM, frames, truth

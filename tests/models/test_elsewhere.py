@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from models.inpaint import INPAINTERS
 from models.inpaint.elsewhere import View, fill_from_elsewhere
-from models.inpaint.masks import dilate
 from models.inpaint.neighbours import NeighbourFill, Neighbours
 from models.inpaint.palettes import most_alike, palette
 from models.inpaint.provenance import Origin, ShotPlates
 from models.inpaint.voting import Candidate, vote
 from models.registration.likeness import largest_channel
+from models.registration.masks import dilate
 from tests.models.sample_film import FILM, frames, truth
 
 SIZE = (150, 220)  # height, width

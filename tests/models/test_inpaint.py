@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from models.inpaint import INPAINTERS
-from models.inpaint.masks import dilate
 from models.inpaint.neighbours import Neighbours
 from models.inpaint.provenance import Origin, ShotPlates
+from models.registration.masks import dilate
 from tests.models.sample_film import FILM, frames
 from tests.models.true_masks import true_mask
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.inpaint.masks import dilate
 from models.inpaint.neighbours import Neighbours
 from models.inpaint.parallax import Parallax, Sightings, find_parallax, follow, shown_at, sweep
 from models.metrics.psnr import psnr_db, squared_errors
+from models.registration.masks import dilate
 from tests.models.sample_film import FILM, frames
 from tests.models.true_masks import true_mask
 

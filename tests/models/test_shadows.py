@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from models.inpaint import INPAINTERS
 from models.inpaint.elsewhere import View
-from models.inpaint.masks import dilate
 from models.inpaint.provenance import Origin, ShotPlates
 from models.inpaint.shadows import find_shadow
 from models.pictures import read_rgb
+from models.registration.masks import dilate
 from tests.models.sample_film import FILM, frames
 from tests.models.true_masks import true_mask
 

@@ -1,4 +1,4 @@
-"""Growing and shrinking masks, and lengths that go with the height of a picture."""
+"""Masks grown, shrunk and made smaller, where they reach, and lengths that go with the height of a picture."""
 
 import cv2
 import numpy as np
@@ -29,6 +29,24 @@ def close(mask: Hole, at_720p: int) -> Hole:
 def shrink(mask: Hole, pixels: int) -> Hole:
     """Return `mask` without its outermost `pixels`; the picture's border does not count."""
     return np.asarray(cv2.erode(mask.astype(np.uint8), np.ones((2 * pixels + 1, 2 * pixels + 1), np.uint8)) > 0)
+
+
+def touched(mask: Hole, size: tuple[int, int]) -> Hole:
+    """Return which pixels of a picture of `size` (width, height), no larger than `mask`, it touches."""
+    return np.asarray(cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0)
+
+
+def size_at(most_height: int, shape: tuple[int, ...]) -> tuple[int, int]:
+    """Return the width and height of a picture of `shape` (height, width) that is made no higher than `most_height`."""
+    height, width = shape
+    scale = min(1.0, most_height / height)
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def extent(mask: Hole) -> Window:
+    """Return the rows and columns that a mask reaches; it must show something."""
+    ys, xs = np.nonzero(mask)
+    return slice(int(ys.min()), int(ys.max()) + 1), slice(int(xs.min()), int(xs.max()) + 1)
 
 
 def wider(window: Window, by: int, size: tuple[int, ...]) -> Window:
