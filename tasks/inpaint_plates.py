@@ -23,7 +23,7 @@ inpainter = lru_cache(maxsize=1)(INPAINTERS.load)
 MAX_HOLE = 0.9  # of a picture; beyond it nothing is left to go by
 
 
-@stage(Plate, version=8, by="shot", of_film=("film_frames", "film_layers"), sheet=plates_sheet)
+@stage(Plate, version=9, by="shot", of_film=("film_frames", "film_layers"), sheet=plates_sheet)
 def inpaint_plates(
     out: Path,
     frames: Dataset[Frame],

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.inpaint.neighbours import NeighbourFill
-from models.inpaint.planes import find_planes, is_plausible, move, refit
+from models.inpaint.planes import FLOWS, find_planes, is_plausible, move, refit
 from models.inpaint.shadows import shadow_in
 from models.inpaint.voting import Candidate, vote
 from models.registration import Hole, Image, Map
@@ -72,7 +72,8 @@ class _Query:
             pixels, seen = move(view.image, view.hole, matrix, self.size)
             if (first := self._judge(index, pixels, seen)) is None:
                 continue
-            closer = [fit @ matrix for fit in refit(pixels, self.image, self.fit_ring & seen)]
+            ring = self.fit_ring & seen
+            closer = [fit @ matrix for flow in FLOWS for fit in refit(pixels, self.image, ring, flow)]
             laid = [move(view.image, view.hole, fit, self.size) for fit in closer if is_plausible(fit, self.at)]
             judged = [self._judge(index, *each) for each in laid]
             found += [first, *(candidate for candidate in judged if candidate is not None)]

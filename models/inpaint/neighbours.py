@@ -5,8 +5,8 @@ moves a house shifts unlike the ground, and most matches need not lie at the dep
 that a pixel gets this way the median is taken where they agree: a cast shadow that wanders through is outvoted. Where
 they do not, as at the edge of what stands before the rest, the sample nearest in time is taken, which parallax has
 moved least. The frame's own shadows, where its neighbours show their ground without them, are a part of the hole.
-Where laying neighbours at the depth of each pixel (`parallax`) explains what is visible around the hole better than
-planes do, that is done.
+Before a moving camera neighbours are laid at the depth of each pixel (`parallax`) as well, told by flows of two kinds.
+What these ways show is averaged by how well each explains what is visible around the hole: each is a little off.
 """
 
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.inpaint.parallax import find_parallax, follow, grid_of, shown_at, sweep
-from models.inpaint.planes import Homography, is_plausible, move, refit
+from models.inpaint.planes import FLOWS, Flow, Homography, is_plausible, move, refit
 from models.inpaint.shadows import shadows_of
 from models.registration import Hole, Image
 from models.registration.alignment import Features, find_features, find_homography, spread
@@ -29,8 +29,12 @@ MOST_NEIGHBOURS = 16
 NEAR_AT_720P = 275  # pixels around a hole to which a neighbour is fitted again
 JUDGED_AT_720P = 70  # pixels around a hole in which planes and depths are compared
 MOST_SWEPT = 8  # neighbours, the nearest in time
+DECISION = 8  # power by which a way to lay neighbours loses its worth, the less it is like what surrounds the hole
+LEAST_WORTH = 1e-6
 
 Samples = tuple[NDArray[np.uint8], NDArray[np.bool_]]
+Shown = tuple[Image, Hole]
+"""Pixels (h, w, 3), and where (h, w) they are known."""
 
 
 @dataclass(frozen=True)
@@ -89,10 +93,10 @@ class Neighbours:
         shadow, *others = shadows_of([(image, ~hole), *((one.pixels, one.seen) for one in laid)])
         hole, laid = hole | shadow, [one.doubting(other) for one, other in zip(laid, others, strict=True)]
         window = extent(hole)
-        samples, seen = self._by_depth(index, hole, laid, window) or _stacked([one.cut(window) for one in laid])
-        known[window] = seen.any(axis=0) & hole[window]
+        pixels, seen = self._shown(index, hole, laid, window)
+        known[window] = seen & hole[window]
         filled = image.copy()
-        filled[known] = settle(samples, seen)[known[window]]
+        filled[known] = pixels[known[window]]
         return NeighbourFill(filled, hole, known)
 
     def _laid(self, index: int) -> list[_Laid]:
@@ -112,65 +116,59 @@ class Neighbours:
             laid.append(_Laid(np.asarray(pixels, np.uint8), seen, sure, other, matrix))
         return laid
 
-    def _by_depth(self, index: int, hole: Hole, laid: Sequence[_Laid], window: Window) -> Samples | None:
-        """Return samples laid at the depth of each pixel, or None where planes explain what surrounds `hole` better.
+    def _shown(self, index: int, hole: Hole, laid: Sequence[_Laid], window: Window) -> tuple[Image, Hole]:
+        """Return what the neighbours `laid` show in `window`, (h, w, 3), and where, (h, w).
 
-        Depths are found without the frame itself, inside the hole and around it, so that the frame can judge them.
+        They are laid along planes, and at the depth of each pixel as each flow tells it. What these ways show is
+        averaged, the more of each the better it explains what surrounds `hole`.
         """
-        image = self._frames[index]
         swept = [one for one in laid if not np.array_equal(one.matrix, np.eye(3))][:MOST_SWEPT]
         if len(swept) < 2:  # noqa: PLR2004
-            return None
+            return _settled([one.cut(window) for one in laid])
         near = ~hole & _around(hole, NEAR_AT_720P)
-        sightings = follow(image, [one.pixels for one in swept], [near & one.seen for one in swept])
-        if (parallax := find_parallax(sightings, float(max(hole.shape)))) is None:
-            return None
         wide = wider(window, pixels_of(JUDGED_AT_720P, hole.shape[0]), hole.shape)
-        depth = sweep(parallax, [one.pixels for one in swept], [one.seen for one in swept], wide)
-        grid, deep = grid_of(wide), []
+        ways = [[one.cut(wide) for one in laid], *(self._deep(index, near, wide, swept, flow) for flow in FLOWS)]
+        shown = [_settled(way) for way in ways if way]
+        mean, known = _mean(shown, _worth(np.ascontiguousarray(self._frames[index][wide]), near[wide], shown))
+        inner = tuple(
+            slice(part.start - out.start, part.stop - out.start) for part, out in zip(window, wide, strict=True)
+        )
+        return mean[inner], known[inner]
+
+    def _deep(self, index: int, near: Hole, window: Window, swept: Sequence[_Laid], flow: Flow) -> list[_Laid]:
+        """Return what neighbours show in `window`, each pixel laid at its depth, told by `flow` around the hole."""
+        pixels, shown = [one.pixels for one in swept], [one.seen for one in swept]
+        sightings = follow(self._frames[index], pixels, [near & seen for seen in shown], flow)
+        if (parallax := find_parallax(sightings, float(max(self._holes[index].shape)))) is None:
+            return []
+        depth, grid, deep = sweep(parallax, pixels, shown, window), grid_of(window), []
         for n in np.flatnonzero(parallax.trusted).tolist():
             other, points = swept[n].frame, parallax.displaced(n, parallax.undisplaced(n, grid), depth)
             back = np.asarray(np.linalg.inv(swept[n].matrix), np.float64)
-            pixels, seen = shown_at(self._frames[other], self._holes[other], back, points)
-            sure = seen & shown_at(swept[n].pixels, ~swept[n].sure, np.eye(3), points)[1]
-            deep.append(_Laid(pixels, seen, sure, other, swept[n].matrix))
-        flat = [one.cut(wide) for one in laid]
-        if not self._better_by_depth(index, near, wide, flat, deep):
-            return None
-        by_depth = np.any([one.seen for one in deep], axis=0)
-        top, left = (part.start - out.start for part, out in zip(window, wide, strict=True))
-        height, width = (part.stop - part.start for part in window)
-        inner = slice(top, top + height), slice(left, left + width)
-        chosen = [*(one.only(by_depth) for one in deep), *(one.only(~by_depth) for one in flat)]
-        return _stacked([one.cut(inner) for one in chosen])
-
-    def _better_by_depth(
-        self, index: int, near: Hole, window: Window, flat: Sequence[_Laid], deep: Sequence[_Laid]
-    ) -> bool:
-        """Return whether what is laid by depth explains the visible nearby, in `window`, better than what planes do."""
-        here, visible = np.ascontiguousarray(self._frames[index][window]), near[window]
-        for way in (flat, deep):
-            visible = visible & np.any([one.seen for one in way], axis=0)
-        weight = visible * weight_of(contrast(here))
-        plane, depth = (
-            float((np.minimum(difference(here, settle(*_stacked(way))), CUT) * weight).sum()) for way in (flat, deep)
-        )
-        return depth < plane
+            colours, seen = shown_at(self._frames[other], self._holes[other], back, points)
+            sure = seen & shown_at(pixels[n], ~swept[n].sure, np.eye(3), points)[1]
+            deep.append(_Laid(colours, seen, sure, other, swept[n].matrix))
+        return deep
 
     def _fitted_again(self, other: int, index: int, matrix: Homography) -> Homography:
         """Return `matrix`, frame `other` to frame `index`, or what fits the edges around the hole better."""
         image, hole = self._frames[index], self._holes[index]
-        moved, seen = move(self._frames[other], self._holes[other], matrix, (hole.shape[1], hole.shape[0]))
+        moved, seen = self._moved_by(matrix, other)
         near = ~hole & seen & _around(hole, NEAR_AT_720P)
+        edges = near & (contrast(image) > EDGE)
+        if not edges.any():
+            return matrix
         ys, xs = np.nonzero(hole)
         at = (float(xs.mean()), float(ys.mean()))
-        closer = next((fit for fit in refit(moved, image, near) if is_plausible(fit, at)), None)
-        edges = near & (contrast(image) > EDGE)
-        if closer is None or not edges.any():
-            return matrix
-        again, _ = move(self._frames[other], self._holes[other], closer @ matrix, (hole.shape[1], hole.shape[0]))
-        before, after = (np.minimum(difference(one, image), CUT)[edges].mean() for one in (moved, again))
-        return closer @ matrix if after < before else matrix
+        closer = [fit @ matrix for flow in FLOWS for fit in _first(refit(moved, image, near, flow), at)]
+        laid = [moved, *(self._moved_by(one, other)[0] for one in closer)]
+        unlike = [float(np.minimum(difference(one, image), CUT)[edges].mean()) for one in laid]
+        return [matrix, *closer][int(np.argmin(unlike))]
+
+    def _moved_by(self, matrix: Homography, other: int) -> Shown:
+        """Return frame `other` laid over a frame of its shot by `matrix`, and where it shows no character."""
+        hole = self._holes[other]
+        return move(self._frames[other], hole, matrix, (hole.shape[1], hole.shape[0]))
 
     def _features_of(self, index: int) -> Features:
         if index not in self._features:
@@ -178,10 +176,40 @@ class Neighbours:
         return self._features[index]
 
 
+def _first(fits: Sequence[Homography], at: tuple[float, float]) -> list[Homography]:
+    """Return the best supported of several homographies that is plausible at the point `at` (x, y), if any."""
+    return [fit for fit in fits if is_plausible(fit, at)][:1]
+
+
 def _around(hole: Hole, at_720p: int) -> Hole:
     """Return which pixels are in `hole` or within `at_720p` of it."""
     distance = cv2.distanceTransform((~hole).astype(np.uint8), cv2.DIST_L2, 5)
     return np.asarray(distance < pixels_of(at_720p, hole.shape[0]))
+
+
+def _settled(laid: Sequence[_Laid]) -> Shown:
+    """Return what frames of one size show together."""
+    samples, seen = _stacked(laid)
+    return settle(samples, seen), np.asarray(seen.any(axis=0))
+
+
+def _worth(here: Image, visible: Hole, ways: Sequence[Shown]) -> list[float]:
+    """Return what each of several ways counts, the best one 1, by how like `here` it is where `visible` in all."""
+    for _, seen in ways:
+        visible = visible & seen
+    weight = visible * weight_of(contrast(here))
+    unlike = [1 + float((np.minimum(difference(here, pixels), CUT) * weight).sum()) for pixels, _ in ways]
+    return [max(LEAST_WORTH, (min(unlike) / one) ** DECISION) for one in unlike]
+
+
+def _mean(ways: Sequence[Shown], worth: Sequence[float]) -> Shown:
+    """Return the mean of what several ways show, by their worth, and where any of them shows something."""
+    total, share = np.zeros(ways[0][0].shape), np.zeros(ways[0][1].shape)
+    for (pixels, seen), weight in zip(ways, worth, strict=True):
+        total += (weight * seen)[..., None] * pixels
+        share += weight * seen
+    mean = total / np.maximum(share, LEAST_WORTH)[..., None]
+    return np.asarray(mean.round(), np.uint8), np.asarray(share > 0)
 
 
 def _stacked(laid: Sequence[_Laid]) -> Samples:

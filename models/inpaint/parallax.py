@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from models.inpaint.planes import FLOW_CONTRAST, FLOW_STEP, MIN_FLOW_SAMPLES, flow_between
+from models.inpaint.planes import FLOW_CONTRAST, FLOW_STEP, MIN_FLOW_SAMPLES, Flow, flow_between
 from models.registration import Hole, Image, Map
 from models.registration.likeness import CUT, contrast, largest_channel, soften
 from models.registration.masks import Window
@@ -75,15 +75,15 @@ class Parallax:
         return np.linspace(low - margin, high + margin, int(min(MOST_DEPTHS, np.ceil((high - low) / STEP_PX + 2))))
 
 
-def follow(image: Image, laid: Sequence[Image], near: Sequence[Hole]) -> Sightings:
-    """Follow points at edges of `image` (H, W, 3) by optical flow into frames `laid` over it, where `near` (H, W)."""
+def follow(image: Image, laid: Sequence[Image], near: Sequence[Hole], flow: Flow = "coarse") -> Sightings:
+    """Follow points at edges of `image` (H, W, 3) by optical `flow` into frames `laid` over it, where `near` (H, W)."""
     lattice = np.zeros_like(near[0])
     lattice[::FLOW_STEP, ::FLOW_STEP] = True
     ys, xs = np.nonzero(np.logical_or.reduce(near) & lattice & (contrast(image) > FLOW_CONTRAST))
     points, own = np.stack([xs, ys], axis=-1), soften(image)[ys, xs].astype(np.float32)
     ends, known = [], []
     for one, part in zip(laid, near, strict=True):
-        ends.append(points + flow_between(image, one, part)[ys, xs])
+        ends.append(points + flow_between(image, one, part, flow)[ys, xs])
         there = own
         if len(points):
             there = cv2.remap(soften(one), *_maps(ends[-1][None].astype(np.float32)), cv2.INTER_LINEAR)[0]

@@ -6,9 +6,9 @@ that the last ones left (sequential RANSAC), and each is fitted again to dense o
 Optical Flow using Dense Inverse Search", 2016), which also speaks where SIFT is silent.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -18,6 +18,9 @@ from models.registration import Hole, Image
 from models.registration.alignment import Features
 
 Homography = NDArray[np.float64]
+Flow = Literal["coarse", "fine"]
+FLOWS: Mapping[Flow, int] = {"coarse": 1, "fine": 0}
+"""Optical flows by the halvings of the picture at which they end: the coarse is steadier, the fine sees lamp posts."""
 
 RATIO = 0.85  # looser than within a shot: parallax and zoom cost matches, and the picture itself is the judge
 REPROJECTION_PX = 3.0
@@ -79,19 +82,21 @@ def move(image: Image, hole: Hole, matrix: Homography, size: tuple[int, int]) ->
 
 
 @cache
-def _flow() -> Any:  # noqa: ANN401  OpenCV ships no type for it
-    return cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+def _flow(kind: Flow) -> Any:  # noqa: ANN401  OpenCV ships no type for it
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    flow.setFinestScale(FLOWS[kind])
+    return flow
 
 
-def flow_between(image: Image, moved: Image, near: Hole) -> NDArray[np.float32]:
+def flow_between(image: Image, moved: Image, near: Hole, kind: Flow = "coarse") -> NDArray[np.float32]:
     """Return the flow (H, W, 2) in pixels from `image` to `moved`; of meaning where `near` (H, W) holds."""
     grey = cv2.cvtColor(np.where(near[..., None], image, moved), cv2.COLOR_RGB2GRAY)
-    return np.asarray(_flow().calc(grey, cv2.cvtColor(moved, cv2.COLOR_RGB2GRAY), None), np.float32)
+    return np.asarray(_flow(kind).calc(grey, cv2.cvtColor(moved, cv2.COLOR_RGB2GRAY), None), np.float32)
 
 
-def refit(moved: Image, image: Image, near: Hole) -> list[Homography]:
+def refit(moved: Image, image: Image, near: Hole, kind: Flow = "coarse") -> list[Homography]:
     """Return homographies that take `moved` still closer to `image`, fitted where both are seen and `near` holds."""
-    flow = flow_between(image, moved, near)
+    flow = flow_between(image, moved, near, kind)
     grey = cv2.cvtColor(np.where(near[..., None], image, moved), cv2.COLOR_RGB2GRAY)
     contrast = cv2.morphologyEx(grey, cv2.MORPH_GRADIENT, np.ones((5, 5), np.uint8))
     lattice = np.zeros_like(near)

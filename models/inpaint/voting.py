@@ -28,7 +28,7 @@ UNSURE = 8.0  # grey levels of the best cost, from which on votes have their ful
 SELF_RELIANCE = 4  # power by which they lose it below
 MAX_COST = 26.0
 SPECK = 7  # coarse pixels; a guess in the midst of truth is worse than a weak truth
-MIN_CONFIDENCE = 0.3  # own trust and votes; two views at a cost of 19, or one alone at 12
+MIN_CONFIDENCE = 0.5  # own trust and votes; two views at a cost of 14, or one alone at 7
 
 
 @dataclass(frozen=True)

@@ -90,11 +90,12 @@ def test_what_lies_outside_a_view_or_in_its_hole_is_not_seen():
     assert (pixels[0, 1] == 90).all()
 
 
-def test_a_gap_between_houses_is_truer_by_depth_than_along_one_plane():
-    number, pictures = 240, frames(9)
+@pytest.mark.parametrize(("number", "bound"), [(240, 32), (252, 31)])  # by depths of one flow 34.5 and 28.8
+def test_gaps_between_houses_are_truer_by_several_ways_than_along_one_plane(number, bound):
+    pictures = frames(9)
     masks = [true_mask(one) > 0 for one in pictures]
     found = Neighbours(list(pictures.values()), [dilate(mask) for mask in masks]).fill(list(pictures).index(number))
     truth = cv2.imread(str(FILM / "plates" / f"{number:06d}.png"))[..., ::-1]
     inside = (true_mask(number) > 0) & found.known
     errors, count = squared_errors(found.image, truth, inside, np.zeros(inside.shape, np.uint8), 1)
-    assert psnr_db(float(errors[0]), int(count[0])) > 32
+    assert psnr_db(float(errors[0]), int(count[0])) > bound
