@@ -20,7 +20,7 @@ from models.registration.alignment import Features
 Homography = NDArray[np.float64]
 Flow = Literal["coarse", "fine"]
 FLOWS: Mapping[Flow, int] = {"coarse": 1, "fine": 0}
-"""Optical flows by the halvings of the picture at which they end: the coarse is steadier, the fine sees lamp posts."""
+"""Optical flows by how often the picture is halved where they end; they err in different places."""
 
 RATIO = 0.85  # looser than within a shot: parallax and zoom cost matches, and the picture itself is the judge
 REPROJECTION_PX = 3.0
