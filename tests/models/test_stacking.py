@@ -326,7 +326,7 @@ def test_a_request_names_the_method_of_each_variant(tmp_path: Path):
     shapes = ((2, 48), (48, 2))
     for name in "12":  # names that PEFT alone would take for numbers of blocks
         down, up = (torch.randn(shape, generator=torch.Generator().manual_seed(int(name))) for shape in shapes)
-        modules = {"mid_block_attentions_0_transformer_blocks_0_attn1_to_v": LoraModule(down, up, 2.0)}
+        modules = {"mid_block_attentions_0_transformer_blocks_0_attn1_to_v": LoraModule(down, up, 40.0)}
         save_kohya(tmp_path / f"{name}.safetensors", LoraWeights(modules, {}, {}))
     stack = {"1": 1.0, "2": 1.0}
     request = GenerateRequest.model_validate(
@@ -351,6 +351,8 @@ def test_a_request_names_the_method_of_each_variant(tmp_path: Path):
     (tmp_path / "request.json").write_text(request.model_dump_json())
     assert list(json.loads(request.model_dump_json())["variants"][1]["weights"]) == ["1", "2"]
     generate(tmp_path / "request.json")
-    seen = {path.name.split("-")[0]: read_rgb(path).tobytes() for path in (tmp_path / "pictures").iterdir()}
-    assert seen["first"] == seen["long_turns"]
-    assert len(set(seen.values())) == 4
+    seen = {path.name.split("-")[0]: read_rgb(path).astype(int) for path in (tmp_path / "pictures").iterdir()}
+    unlike = {name: float((picture != seen["first"]).mean()) for name, picture in seen.items()}
+    assert np.abs(seen["long_turns"] - seen["first"]).max() <= 1  # beside the weights and folded into them: rounding
+    assert unlike["long_turns"] < 0.001
+    assert min(unlike[name] for name in ("sum", "turns", "mean")) > 0.05
