@@ -13,7 +13,12 @@ from data_contracts.lora_stages import (
     TrainLoraConfig,
 )
 from data_contracts.records import LoraType
-from data_contracts.stack_stages import ComposeCharactersConfig, ComposeLorasConfig, SearchWeightsConfig
+from data_contracts.stack_stages import (
+    CompareStackingConfig,
+    ComposeCharactersConfig,
+    ComposeLorasConfig,
+    SearchWeightsConfig,
+)
 from data_contracts.stages import (
     ClusterPlacesConfig,
     ClusterPosesConfig,
@@ -89,6 +94,7 @@ class Project(Config):
     loras: dict[str, LoraPlan] = Field(min_length=1)
     search_weights: SearchWeightsConfig = SearchWeightsConfig()
     compose_loras: ComposeLorasConfig
+    compare_stacking: CompareStackingConfig = CompareStackingConfig()
     compose_characters: ComposeCharactersConfig = ComposeCharactersConfig()
 
     @property

@@ -120,6 +120,10 @@ class CharactersPicture(Picture):
     )
 
 
+class WayPicture(Picture):
+    """A picture of a stack of LoRAs; the variant is the way of stacking: a sum's set of weights, or another way."""
+
+
 class WeightTrial(Record):
     """A stack of LoRAs at weights that a search tried, and how it does on the search's seeds."""
 

@@ -9,6 +9,7 @@ from data_contracts.generation import MOST_SEEDS, Seeds
 from data_contracts.records import LoraType
 from data_contracts.regions import Area, columns, overlapping
 from data_contracts.sampling import SamplingConfig
+from data_contracts.stacking import BlockFactors, OtherWay
 
 FIRST_SEARCH_SEED = 100_001
 """Above all seeds that a number stands for elsewhere."""
@@ -69,6 +70,29 @@ class SearchWeightsConfig(StageConfig):
             message = f"weights are tried from {self.lowest} to {self.highest}: lower `lowest` or raise `highest`"
             raise ValueError(message)
         return self
+
+
+class CompareStackingConfig(StageConfig):
+    """The ways of stacking all LoRAs side by side: beside the sums of the composition test, from some of its seeds."""
+
+    methods: tuple[OtherWay, ...] = Field(
+        default=("switch", "composite", "blocks", "merged"),
+        description="ways beside the sum; none: nothing is compared. switch and composite give each LoRA the word "
+        "alone, at compose_loras.weights; the others take the recommended weights, where there are any",
+    )
+    seeds: int = Field(
+        default=8, ge=1, le=MOST_SEEDS, description="so many of compose_loras.seeds, the first; 6 at least for verdicts"
+    )
+    switch_every: int = Field(
+        default=5, ge=1, description="denoising steps that a LoRA's turn lasts in switch; five in the method's paper"
+    )
+    blocks: dict[LoraType, BlockFactors] = Field(
+        default={"character": {"outer": 0.5}, "background": {"inner": 0.5}},
+        description="by type of LoRA: what its weight is multiplied by in a U-Net's inner and outer blocks",
+    )
+    merged_rank: int | None = Field(
+        default=None, ge=1, le=1024, description="of the merged file; null: that of the LoRA with the highest"
+    )
 
 
 class ComposeCharactersConfig(StageConfig):

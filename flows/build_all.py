@@ -11,7 +11,7 @@ from flows.checks.preflight import preflight
 from flows.film_facts import see_cast, see_scenery
 from flows.lora_steps import make_lora, needs_cast
 from flows.reported_run import reported_run
-from flows.stack_loras import stack_characters, stack_loras
+from flows.stack_loras import stack_made
 
 
 def named_by_project() -> str:
@@ -37,6 +37,5 @@ def build_all(config: Path, changes: dict[str, str] | None = None) -> Path:
         scenery = see_scenery(project)
         cast = see_cast(project, scenery) if any(map(needs_cast, project.loras.values())) else None
         made = tuple(make_lora(project, name, base, scenery, cast) for name in project.loras)
-        stack_loras(project, tuple(each.lora for each in made), base)
-        stack_characters(project, made, base)
+        stack_made(project, made, base)
     return report.path

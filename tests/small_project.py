@@ -22,6 +22,7 @@ SMALL = {
     "search_weights.trials": "0",
     "compose_loras.steps": "2",
     "compose_loras.seeds": "[1, 2]",
+    "compare_stacking.seeds": "1",
 }
 
 

@@ -18,7 +18,7 @@ from flows.base_model import base_model
 from flows.checks.preflight import somebody
 from flows.film_facts import Cast, Scenery, see_cast, see_scenery
 from flows.lora_steps import Made, make_lora, needs_cast
-from flows.stack_loras import stack_characters, stack_loras
+from flows.stack_loras import stack_made
 from models.shots.film import film_facts
 from tasks.caption_crops import is_large_enough
 from tasks.run_record import recorded_run
@@ -66,8 +66,7 @@ def run_small(project: Project, loras: list[str]) -> dict[str, str]:
         seen = as_if_shown(project.loras[name], scenery, cast)
         made.append(make_lora(project, name, base, *seen))
     if made:
-        stack_loras(project, tuple(each.lora for each in made), base)
-        stack_characters(project, tuple(made), base)
+        stack_made(project, tuple(made), base)
     return idle
 
 

@@ -93,7 +93,7 @@ def fates(workspace: Path, run: RunRecord, film: str) -> Iterator[Fate]:
             of_film, total = learnt_from[use.label]
             again = use.label in changed
             yield Fate(use, "again" if again else "stays", f"{of_film} of {total} pictures are of {film}")
-        elif use.stage in {"search_weights", "compose_loras", "compose_characters"}:
+        elif use.stage in {"search_weights", "compose_loras", "compare_stacking", "compose_characters"}:
             again = bool(changed)
             yield Fate(use, "again" if again else "stays", f"{', '.join(sorted(changed)) or 'no LoRA'} will be another")
         else:

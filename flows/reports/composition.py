@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from data_contracts import characters
+from data_contracts import characters, stacking
 from data_contracts.composition import FILE, Composition
 from flows.reports.pictures import Embedded
+from models.metrics import stacking_ways
 from models.metrics.interference import said
 from models.metrics.separation import NAMES
 from models.sheets.composition import FIGURE, in_words
@@ -34,6 +35,36 @@ def stacked_of(folder: Path, pictures: Mapping[Path, Embedded]) -> list[Stacked]
     numbers = Composition.model_validate_json((folder / FILE).read_text(encoding="utf-8"))
     gain = said(numbers.search.gain) if numbers.search and numbers.search.gain else ""
     return [Stacked(numbers, pictures.get(folder / FIGURE), in_words(numbers), gain)]
+
+
+@dataclass(frozen=True)
+class Ways:
+    """The ways of stacking beside one another: their sheet, their numbers, and the table of these in words."""
+
+    numbers: stacking.StackingWays
+    sheet: Embedded | None
+    rows: tuple[tuple[str, str, stacking.StackingWay, str], ...]  # way, weights, figures, change of the score
+
+    @property
+    def words(self) -> str:
+        """What the sheet shows, for those who cannot see it."""
+        ways = ", ".join(way for way, *_ in self.rows)
+        return f"All LoRAs stacked: a row for each seed, a column for each of {ways}"
+
+
+def ways_of(folder: Path, pictures: Mapping[Path, Embedded]) -> list[Ways]:
+    """Return what a comparison of ways of stacking left in its folder."""
+    numbers = stacking.StackingWays.model_validate_json((folder / stacking.FILE).read_text(encoding="utf-8"))
+    rows = tuple(
+        (
+            stacking_ways.NAMES[way.name],
+            stacking_ways.weights_in_words(way),
+            way,
+            said(way.change) if way.change else "",
+        )
+        for way in numbers.ways
+    )
+    return [Ways(numbers, pictures.get(folder / "sheet.jpg"), rows)]
 
 
 @dataclass(frozen=True)

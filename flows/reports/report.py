@@ -10,8 +10,8 @@ from typing import TypeVar
 from data_contracts.dataset import read_rows
 from data_contracts.manifest import Manifest
 from data_contracts.records import Record, Rejected
-from data_contracts.results import CharactersPicture, Evaluation, LoraFile, StackPicture, SuiteScores
-from flows.reports.composition import Stacked, Together, figure_of, stacked_of, together_of
+from data_contracts.results import CharactersPicture, Evaluation, LoraFile, StackPicture, SuiteScores, WayPicture
+from flows.reports.composition import Stacked, Together, Ways, figure_of, stacked_of, together_of, ways_of
 from flows.reports.datasets import DataSet, data_set_of
 from flows.reports.graph import NODE_HEIGHT, NODE_WIDTH, lay_out
 from flows.reports.pages import page_template, write_page
@@ -90,6 +90,7 @@ class Outcome:
     compositions: tuple[Section, ...]
     variants: tuple[Variant, ...]
     stacks: tuple[Stacked, ...]
+    ways: tuple[Ways, ...]
     together: tuple[Together, ...]
     suites: tuple[Suite, ...]
     damages: tuple[Rejected, ...]
@@ -157,6 +158,7 @@ def collect(workspace: Path, run: RunRecord) -> Outcome:
     trained = [key for key in shown if manifests[key].record == LoraFile.__name__]
     stacked = [key for key in shown if manifests[key].record == StackPicture.__name__]
     tested = [key for key in shown if manifests[key].record == SuiteScores.__name__]
+    compared = [key for key in shown if manifests[key].record == WayPicture.__name__]
     crowded = [key for key in shown if manifests[key].record == CharactersPicture.__name__]
     return Outcome(
         sections=tuple(sections),
@@ -164,6 +166,7 @@ def collect(workspace: Path, run: RunRecord) -> Outcome:
             Trained(row, key, found.get(row.name)) for key in trained for row in _records(workspace / key, LoraFile)
         ),
         compositions=tuple(section for section in sections if section.use.key in stacked and not section.shown_at),
+        ways=tuple(each for key in compared for each in ways_of(workspace / key, pictures)),
         together=tuple(each for key in crowded for each in together_of(workspace / key, pictures)),
         suites=tuple(each for key in tested for each in suites_of(workspace / key, pictures)),
         variants=tuple(each for key in stacked for each in variants_of(_records(workspace / key, StackPicture))),

@@ -34,6 +34,11 @@ class Merged:
     kept: float
 
 
+def largest_rank(stack: Stack) -> int:
+    """Return the largest rank that a layer of one of the LoRAs has."""
+    return max(module.rank for weights, _ in stack for network in NETWORKS for module in weights.of(network).values())
+
+
 def merge(stack: Stack, rank: int | None = None) -> Merged:
     """Return a stack as one LoRA of at most this rank; None: as much as the stack has, so that nothing is lost.
 

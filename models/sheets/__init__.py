@@ -8,7 +8,7 @@ from models.sheets.bodies import expressions_sheet, poses_sheet
 from models.sheets.characters import characters_sheet
 from models.sheets.examples import captions_sheet, examples_sheet
 from models.sheets.film import frames_sheet, layers_sheet, plates_sheet
-from models.sheets.generated import composition_sheet, evaluation_sheet
+from models.sheets.generated import composition_sheet, evaluation_sheet, stacking_sheet
 from models.sheets.groups import identities_sheet, places_sheet
 from models.sheets.training import lora_sheet
 from models.sheets.weights import weights_sheet
@@ -27,5 +27,6 @@ __all__ = [
     "places_sheet",
     "plates_sheet",
     "poses_sheet",
+    "stacking_sheet",
     "weights_sheet",
 ]

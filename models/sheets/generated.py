@@ -1,14 +1,16 @@
 """Sheets of generated pictures: a labelled grid, rows by prompt and seed, a column for each set of weights."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TypeVar
 
 from PIL import Image, ImageDraw
 
 from data_contracts.dataset import Dataset
-from data_contracts.results import Evaluation, StackPicture
+from data_contracts.results import Evaluation, StackPicture, WayPicture
 from data_contracts.results import Picture as Generated
+from models.metrics.stacking_ways import NAMES
 from models.sheets.drawing import (
     FAINT,
     GREEN,
@@ -82,7 +84,13 @@ def composition_sheet(pictures: Dataset[StackPicture], *inputs: object) -> Pictu
     return _grid_sheet(pictures, "Composition: LoRAs alone, all together, all but one")
 
 
-def _grid_sheet(pictures: Dataset[P], title: str) -> Picture | None:
+def stacking_sheet(pictures: Dataset[WayPicture], *inputs: object) -> Picture | None:  # noqa: ARG001  a sheet is given all
+    """Show every seed by every way of stacking all LoRAs."""
+    return _grid_sheet(pictures, "Ways of stacking all LoRAs", NAMES)
+
+
+def _grid_sheet(pictures: Dataset[P], title: str, names: Mapping[str, str] = MappingProxyType({})) -> Picture | None:
+    """Draw a grid of pictures; `names`: what columns are called, where not as their variants."""
     if not len(pictures):
         return None
     prompts = list(dict.fromkeys(row.prompt for row in pictures))
@@ -98,7 +106,7 @@ def _grid_sheet(pictures: Dataset[P], title: str) -> Picture | None:
     sheet = Image.new("RGB", (width, top + grid.lines * grid.step + MARGIN - GUTTER), PAPER)
     draw_header(sheet, page, len(keys), len(grid.rows))
     for block in range(grid.blocks):
-        _draw_columns(sheet, grid, block, weights)
+        _draw_columns(sheet, grid, block, weights, names)
     _draw_rows(sheet, grid, prompts)
     _draw_cells(sheet, grid, pictures)
     return sheet
@@ -126,13 +134,15 @@ def _found_line(pictures: Dataset[P], like: Generated) -> list[str]:
     return [f"{'all ' if len(like.findings) > 1 else ''}found in {whole} of {len(judged)}"]
 
 
-def _draw_columns(sheet: Picture, grid: Grid, block: int, weights: dict[str, list[str]]) -> None:
+def _draw_columns(
+    sheet: Picture, grid: Grid, block: int, weights: Mapping[str, list[str]], names: Mapping[str, str]
+) -> None:
     draw = ImageDraw.Draw(sheet)
     tallest = max(map(len, weights.values()))
     for n, name in enumerate(grid.columns):
         x = grid.corner(block, n)[0]
         y = grid.top - 6 - line_height(SMALL) * tallest - line_height(NOTE) * 2
-        lines = wrap(name, grid.side, font(NOTE, bold=True), 2)
+        lines = wrap(names.get(name, name), grid.side, font(NOTE, bold=True), 2)
         y += line_height(NOTE) * (2 - len(lines))
         for line in lines:
             draw.text((x, y), line, font=font(NOTE, bold=True), fill=INK)

@@ -24,6 +24,7 @@ PERCEPTION = {
     "identify_characters", "estimate_poses", "cluster_poses", "label_expressions",
 }  # fmt: skip
 PER_LORA = {"caption_images", "assemble_dataset", "train_lora", "evaluate_lora"}
+STACK = {"compose_loras", "compare_stacking"}
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def rows(workspace: Path, stage: str, record: type, label: str = "") -> tuple:
 def test_a_run_ends_with_four_loras_their_stack_and_a_report(finished_run):
     run = latest_run(finished_run)
     assert run.state == "finished"
-    assert {use.stage for use in run.stages} == PERCEPTION | PER_LORA | {"compose_loras"}
+    assert {use.stage for use in run.stages} == PERCEPTION | PER_LORA | STACK
     assert {use.label for use in run.stages if use.stage == "train_lora"} == {"luca", "portorosso", "running", "happy"}
     pictures = rows(finished_run, "compose_loras", StackPicture)
     variants = [picture.variant for picture in pictures if picture.seed == 1]
@@ -72,7 +73,10 @@ def test_everything_is_reused_by_a_second_run(workspace):
 
 def test_another_caption_prefix_runs_only_what_follows_captions(workspace):
     build_all.fn(CONFIG, {**small_project(workspace), "loras.luca.prefix": "an animated character"})
-    assert computed(latest_run(workspace)) == {*((stage, "luca") for stage in PER_LORA), ("compose_loras", "")}
+    assert computed(latest_run(workspace)) == {
+        *((stage, "luca") for stage in PER_LORA),
+        *((stage, "") for stage in STACK),
+    }
 
 
 def test_other_bytes_with_the_same_pictures_only_run_the_frames_again(workspace, allowed):
@@ -147,7 +151,7 @@ def test_the_data_set_lies_there_as_kohya_wants_it(finished_run):
 
 def test_rerun_drops_a_stage_and_all_that_follows(workspace):
     dropped = {key.split("/")[0] for key in drop_stage(workspace, "label_expressions")}
-    assert dropped == {"label_expressions", *PER_LORA, "compose_loras"}
+    assert dropped == {"label_expressions", *PER_LORA, *STACK}
     kept = {use.label for use in latest_run(workspace).stages if (workspace / use.key / "manifest.json").exists()}
     assert kept == {""}  # a place with people in it is captioned with the cast as well
 

@@ -4,16 +4,18 @@ import pytest
 
 from data_contracts.composition import Composition
 from data_contracts.dataset import Dataset
+from data_contracts.generation import Variant
 from data_contracts.results import LoraWeight, WeightTrial
 from flows.reports.report import write_report
-from models.sheets import characters_sheet
+from models.sheets import characters_sheet, stacking_sheet
 from models.sheets.composition import in_words, interference_figure, shade
 from models.sheets.drawing import BLUE, FAINT, ORANGE
+from tasks.compare_stacking import write_ways
 from tasks.compose_characters import write_characters
 from tasks.composition_summary import composition_of, write_composition
 from tests.flows.report_run import Workspace
 from tests.flows.test_report import Page
-from tests.models.sheet_rows import characters_rows, stack_rows
+from tests.models.sheet_rows import characters_rows, stack_rows, way_rows
 
 NAMES = ("luca", "run", "happy")
 GIVEN = {"luca": 1.0, "run": 0.8, "happy": 0.6}
@@ -91,6 +93,25 @@ def test_the_report_shows_who_is_seen_where(tmp_path):
         "Its pictures are at the top.",
     ):
         assert words in page.text
+
+
+@pytest.mark.parametrize("judged", [True, False])
+def test_the_report_shows_the_ways_of_stacking(tmp_path, judged):
+    workspace = Workspace(tmp_path / "work")
+    rows = way_rows(tmp_path / "rows", NAMES, tuple(range(1, 9)), judged=judged)
+    use = workspace.finish("compare_stacking", rows, sheet=stacking_sheet(rows))
+    variant = Variant(name="blocks", weights=GIVEN, blocks={"luca": {"inner": 0.5}})
+    write_ways(workspace.folder / use.key, rows.rows, {"blocks": variant}, {"merged": "luca is a DoRA"}, None)
+    page = Page(write_report(workspace.folder, workspace.run, "t").read_text())
+    (image,) = page.images  # at the top, not at its stage again
+    assert image["alt"].startswith("All LoRAs stacked: a row for each seed, a column for each of summed, LoRA Switch")
+    assert "Merged into one file was left out: luca is a DoRA." in page.text
+    assert ("Nobody judged which way is best: it needs a judge" in page.text) is not judged
+    if judged:
+        assert "LoRA Switch: worse than the sum at the same weights, by -0.57" in page.text
+        assert "Chance may be all that tells block weights from the sum" in page.text
+        assert "block weights luca 1 (inner 0.5), run 0.8, happy 0.6 100% 100% 50% 50% 0.67 +0.00" in page.text
+        assert "LoRA Switch luca 1, run 0.8, happy 0.6 0% 0% 0% 0%" in page.text
 
 
 def test_characters_that_nobody_measured_are_shown_without_figures(tmp_path):

@@ -30,6 +30,7 @@ from data_contracts.results import (
     LoraWeight,
     Sight,
     StackPicture,
+    WayPicture,
 )
 from data_contracts.validations import Drawn, Validation, read_validations
 
@@ -281,6 +282,28 @@ def stack_rows(
                 )
             )
     return Dataset(StackPicture, folder, rows)
+
+
+def way_rows(
+    folder: Path, names: tuple[str, ...], seeds: tuple[int, ...], *, judged: bool = True
+) -> Dataset[WayPicture]:
+    """Return a stack by three ways; judged, LoRA Switch finds nobody, the last is found with odd seeds alone."""
+    weights = dict(zip(names, (1.0, 0.8, 0.6), strict=True))
+    rng, rows = np.random.default_rng(4), []
+    for seed in seeds:
+        for n, way in enumerate(("all", "switch", "blocks")):
+            rows.append(
+                WayPicture(
+                    id=f"{seed}:{way}",
+                    variant=way,
+                    weights=tuple(LoraWeight(lora=k, weight=v) for k, v in weights.items()),
+                    prompt="a film still, luca boy, running, in portorosso",
+                    seed=seed,
+                    image=_save(folder, _noise(rng, n), f"{seed}-{way}.png"),
+                    findings=_findings(names, {} if way == "switch" else weights, seed) if judged else (),
+                )
+            )
+    return Dataset(WayPicture, folder, rows)
 
 
 def characters_rows(folder: Path, seeds: tuple[int, ...], *, measured: bool = True) -> Dataset[CharactersPicture]:

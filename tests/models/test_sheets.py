@@ -6,7 +6,7 @@ from PIL import Image, ImageColor
 
 from data_contracts.dataset import Dataset
 from data_contracts.records import Caption, Example, Expression, Frame, Identity, Layer, Place, Plate, Pose
-from data_contracts.results import Evaluation, LoraFile, LoraWeight, StackPicture, WeightTrial
+from data_contracts.results import Evaluation, LoraFile, LoraWeight, StackPicture, WayPicture, WeightTrial
 from data_contracts.stages import FilmSource
 from models import sheets
 from models.sheets.bodies import draw_skeleton
@@ -74,6 +74,7 @@ def test_sheets_without_rows_are_none(tmp_path):
     assert sheets.lora_sheet(none(LoraFile)) is None
     assert sheets.evaluation_sheet(none(Evaluation)) is None
     assert sheets.composition_sheet(none(StackPicture)) is None
+    assert sheets.stacking_sheet(none(WayPicture)) is None
 
 
 def test_the_lora_sheet_shows_curve_and_samples(tmp_path):

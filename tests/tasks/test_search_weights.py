@@ -4,7 +4,6 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
 
 from data_contracts.composition import FILE, Composition
 from data_contracts.dataset import Dataset, read_rows
@@ -12,51 +11,30 @@ from data_contracts.faults import InputFault
 from data_contracts.manifest import Manifest
 from data_contracts.project import Project
 from data_contracts.project_file import load_project
-from data_contracts.results import LoraFile, StackPicture, WeightTrial
+from data_contracts.results import StackPicture, WeightTrial
 from data_contracts.stack_stages import ComposeLorasConfig, SearchWeightsConfig
 from flows.stack_loras import stack_loras
-from models.diffusion.lora_file import LoraModule, LoraWeights, save_kohya
 from tasks.compose_loras import variants_of
 from tasks.search_weights import objection, search_weights
 from tasks.stack_weights import STARTUP
 from tests.killed import finish, kill_after_pictures, pictures_in, start_script
 from tests.random_base import make_random_base
 from tests.small_project import CONFIG
+from tests.tasks.two_loras import SAMPLING, SUBJECTS, loras_in
 
 pytestmark = pytest.mark.slow  # each search loads the base model several times; CI's demo searches, too
-SUBJECTS = {"luca": "character", "portorosso": "background"}
-SAMPLING = {"steps": 2, "size": 64, "batch": 2, "guidance": 4.0, "judge": "world-probe"}
 SEARCH = SearchWeightsConfig(trials=7, seeds=2, steps=2)
 RUN = """
 import sys
 from pathlib import Path
 from data_contracts.stack_stages import ComposeLorasConfig, SearchWeightsConfig
 from tasks.search_weights import search_weights
-from tests.tasks.test_search_weights import loras_in
+from tests.tasks.two_loras import loras_in
 folder = Path(sys.argv[1])
 sampling = ComposeLorasConfig.model_validate_json(sys.argv[2])
 config = SearchWeightsConfig.model_validate_json(sys.argv[3])
 search_weights(folder / "work", loras_in(folder / "loras"), folder / "base", "luca, in portorosso", sampling, config)
 """
-
-
-def loras_in(folder: Path) -> tuple[Dataset[LoraFile], ...]:
-    """LoRAs that change the random base's pictures, each another layer."""
-    made = []
-    for number, (name, kind) in enumerate(SUBJECTS.items()):
-        (files := folder / name / "files").mkdir(parents=True, exist_ok=True)
-        generator = torch.Generator().manual_seed(number)
-        down, up = (4 * torch.randn(shape, generator=generator) for shape in ((2, 48), (48, 2)))
-        layer = f"mid_block_attentions_0_transformer_blocks_0_attn1_to_{'vq'[number]}"
-        if not (file := files / f"{name}.safetensors").exists():
-            save_kohya(file, LoraWeights({layer: LoraModule(down, up, 2.0)}, {}, {}))
-        row = LoraFile(
-            id=name, name=name, type=kind, subject=name, trigger=name, family="sd15", weights=file.name,
-            loss_log="none.jsonl", samples=(), sample_steps=(), steps=1, final_loss=0.1, dataset_digest="0" * 64,
-            shots=("film:s0001",),
-        )  # fmt: skip
-        made.append(Dataset(LoraFile, folder / name, [row]))
-    return tuple(made)
 
 
 @pytest.fixture(scope="module")
