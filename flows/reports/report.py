@@ -13,6 +13,7 @@ from data_contracts.records import Record, Rejected
 from data_contracts.results import CharactersPicture, Evaluation, LoraFile, StackPicture, SuiteScores, WayPicture
 from flows.reports.composition import Stacked, Together, Ways, figure_of, stacked_of, together_of, ways_of
 from flows.reports.datasets import DataSet, data_set_of
+from flows.reports.elsewhere import prompt_to_paste
 from flows.reports.graph import NODE_HEIGHT, NODE_WIDTH, lay_out
 from flows.reports.pages import page_template, write_page
 from flows.reports.pictures import Embedded, embed
@@ -90,6 +91,7 @@ class Outcome:
     compositions: tuple[Section, ...]
     variants: tuple[Variant, ...]
     stacks: tuple[Stacked, ...]
+    prompts: tuple[str, ...]  # of the stack, as other programs read them
     ways: tuple[Ways, ...]
     together: tuple[Together, ...]
     suites: tuple[Suite, ...]
@@ -160,16 +162,18 @@ def collect(workspace: Path, run: RunRecord) -> Outcome:
     tested = [key for key in shown if manifests[key].record == SuiteScores.__name__]
     compared = [key for key in shown if manifests[key].record == WayPicture.__name__]
     crowded = [key for key in shown if manifests[key].record == CharactersPicture.__name__]
+    loras = [(row, key) for key in trained for row in _records(workspace / key, LoraFile)]
+    pictured = {key: _records(workspace / key, StackPicture) for key in stacked}
+    made = {row.name: (row, workspace / key / "files") for row, key in loras}
     return Outcome(
         sections=tuple(sections),
-        loras=tuple(
-            Trained(row, key, found.get(row.name)) for key in trained for row in _records(workspace / key, LoraFile)
-        ),
+        loras=tuple(Trained(row, key, found.get(row.name)) for row, key in loras),
         compositions=tuple(section for section in sections if section.use.key in stacked and not section.shown_at),
         ways=tuple(each for key in compared for each in ways_of(workspace / key, pictures)),
         together=tuple(each for key in crowded for each in together_of(workspace / key, pictures)),
         suites=tuple(each for key in tested for each in suites_of(workspace / key, pictures)),
-        variants=tuple(each for key in stacked for each in variants_of(_records(workspace / key, StackPicture))),
+        variants=tuple(each for rows in pictured.values() for each in variants_of(rows)),
+        prompts=tuple(filter(None, (prompt_to_paste(rows, made) for rows in pictured.values()))),
         stacks=tuple(each for key in stacked for each in stacked_of(workspace / key, pictures)),
         damages=tuple(row for key in shown for row in refused[key] if row.reason == DAMAGED),
         unfinished=tuple(title_of(use) for use in run.stages if use.key not in manifests),

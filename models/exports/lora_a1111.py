@@ -32,6 +32,11 @@ def prompts_text(release: Release) -> str:
     return "\n\n".join(f"# {title}\n\n{text}" for title, text in blocks.items()) + "\n"
 
 
+def stack_prompt(release: Release) -> str:
+    """Return the prompt that calls all LoRAs of a release at their weights, in one line."""
+    return _prompt(release, release.prompt, [lora_call(each.name, each.weight) for each in release.networks])
+
+
 def lora_call(name: str, weight: float) -> str:
     """Return what calls a LoRA file in a prompt."""
     return f"<lora:{name}:{weight:g}>"
@@ -66,8 +71,12 @@ def _parameters(release: Release, prompt: str, calls: list[str]) -> str:
     }
     return "\n".join(
         [
-            " ".join([plain_prompt(release.called(prompt, str), EMPHASIS), *calls]),
+            _prompt(release, prompt, calls),
             f"Negative prompt: {plain_prompt(sampling.negative_prompt, EMPHASIS)}",
             ", ".join(f"{name}: {value}" for name, value in settings.items()),
         ]
     )
+
+
+def _prompt(release: Release, prompt: str, calls: list[str]) -> str:
+    return " ".join([plain_prompt(release.called(prompt, str), EMPHASIS), *calls])

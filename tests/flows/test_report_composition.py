@@ -1,11 +1,13 @@
 """The composition test in the report: its figure and verdicts, and the recommended weights or why there are none."""
 
+import shutil
+
 import pytest
 
 from data_contracts.composition import Composition
 from data_contracts.dataset import Dataset
 from data_contracts.generation import Variant
-from data_contracts.results import LoraWeight, WeightTrial
+from data_contracts.results import LoraFile, LoraWeight, WeightTrial
 from flows.reports.report import write_report
 from models.sheets import characters_sheet, stacking_sheet
 from models.sheets.composition import in_words, interference_figure, shade
@@ -16,6 +18,7 @@ from tasks.composition_summary import composition_of, write_composition
 from tests.flows.report_run import Workspace
 from tests.flows.test_report import Page
 from tests.models.sheet_rows import characters_rows, stack_rows, way_rows
+from tests.tasks.two_loras import loras_in
 
 NAMES = ("luca", "run", "happy")
 GIVEN = {"luca": 1.0, "run": 0.8, "happy": 0.6}
@@ -93,6 +96,27 @@ def test_the_report_shows_who_is_seen_where(tmp_path):
         "Its pictures are at the top.",
     ):
         assert words in page.text
+
+
+def report_of_stack(folder, loras: dict[str, Dataset[LoraFile]]) -> Page:
+    workspace = Workspace(folder / "work")
+    for name, each in loras.items():
+        use = workspace.finish("train_lora", each, label=name)
+        shutil.copytree(each.folder / "files", workspace.folder / use.key / "files", dirs_exist_ok=True)
+    workspace.finish("compose_loras", stack_rows(folder / "rows", ("luca", "portorosso"), (1, 2)))
+    return Page(write_report(workspace.folder, workspace.run, "t").read_text())
+
+
+def test_the_report_has_the_stack_s_prompt_for_other_programs(tmp_path):
+    loras = {each.rows[0].name: each for each in loras_in(tmp_path / "loras")}
+    called = "a film still, luca boy, running, in portorosso <lora:luca:0.8> <lora:portorosso:0.8>"
+    assert called in report_of_stack(tmp_path / "whole", loras).text
+    assert "<lora:" not in report_of_stack(tmp_path / "part", {"luca": loras["luca"]}).text
+    flux = {
+        name: Dataset(LoraFile, each.folder, [row.model_copy(update={"family": "flux"}) for row in each])
+        for name, each in loras.items()
+    }
+    assert "<lora:" not in report_of_stack(tmp_path / "flux", flux).text
 
 
 @pytest.mark.parametrize("judged", [True, False])
