@@ -93,13 +93,17 @@ class Plate(OfFrame):
     frame_id: str
     image: FileName
     provenance: FileName = Field(
-        description="8-bit classes: 0 own pixel, 1 another frame's of the shot, 2 the network's, 3 another shot's"
+        description="8-bit classes: 0 own pixel, 1 another frame's of the shot, 2 the network's, 3 another shot's, "
+        "4 shown by frames that are too few or disagree"
     )
     hole: FileName = Field(description="8-bit, 255 where characters, dilated, were taken out")
     hole_share: Share = Field(description="share of the picture that was taken out")
     neighbour_share: Share = Field(description="share of the hole filled with true pixels of the shot's other frames")
     other_shot_share: Share = Field(default=0.0, description="share of the hole filled with true pixels of other shots")
     invented_share: Share = Field(description="share of the picture that a network made up")
+    unsure_share: Share = Field(
+        default=0.0, description="share of the picture that frames show which are too few, or disagree"
+    )
     residue_share: Share = Field(
         default=0.0, description="area, as a share of the hole's, that still looks like a character"
     )

@@ -11,7 +11,7 @@ from data_contracts.lora_stages import AssembleDatasetConfig
 from data_contracts.records import Caption, Frame, Layer, Plate
 from models.buckets import Size
 from models.framing import Box, scaled_size, within_face
-from models.inpaint.provenance import Origin
+from models.inpaint.provenance import NOT_TRUE
 from models.pictures import Picture, read_grey, read_rgb
 
 WHITE = 255
@@ -51,8 +51,8 @@ def cut(caption: Caption, sources: Sources, config: AssembleDatasetConfig) -> tu
     source = sources.of(caption)
     if isinstance(source, Plate):
         picture = read_rgb(sources.pictures.path(source.image))
-        known = read_grey(sources.pictures.path(source.provenance)) != Origin.NETWORK
-        mask: Picture = np.where(known, WHITE, 0).astype(np.uint8)
+        doubtful = np.isin(read_grey(sources.pictures.path(source.provenance)), NOT_TRUE)
+        mask: Picture = np.where(doubtful, 0, WHITE).astype(np.uint8)
     else:
         picture = read_frame(sources.frames.path(sources.frames.by_id[source.frame_id].image))
         inhabited = caption.role == "inhabited"

@@ -23,7 +23,7 @@ inpainter = lru_cache(maxsize=1)(INPAINTERS.load)
 MAX_HOLE = 0.9  # of a picture; beyond it nothing is left to go by
 
 
-@stage(Plate, version=9, by="shot", of_film=("film_frames", "film_layers"), sheet=plates_sheet)
+@stage(Plate, version=10, by="shot", of_film=("film_frames", "film_layers"), sheet=plates_sheet)
 def inpaint_plates(
     out: Path,
     frames: Dataset[Frame],
@@ -49,6 +49,8 @@ def inpaint_plates(
         plate = shot.make(index, elsewhere.views_like(pictures[index], config.views) if holes[index].any() else ())
         if (invented := plate.share(Origin.NETWORK)) > config.max_invented_share:
             yield Rejected(id=f"{frame.id}:plate", reason="mostly_invented", value=invented)
+        elif (unsure := plate.share(Origin.UNSURE)) > config.max_unsure_share:
+            yield Rejected(id=f"{frame.id}:plate", reason="mostly_unsure", value=unsure)
         elif plate.residue > config.max_residue_share:
             yield Rejected(id=f"{frame.id}:plate", reason="character_left", value=plate.residue)
         else:
@@ -72,6 +74,7 @@ def plate_of(out: Path, frame: Frame, plate: PlateImage) -> Plate:
         other_shot_share=_share(sources, Origin.OTHER_SHOT),
         residue_share=round(plate.residue, 6),
         invented_share=round(plate.share(Origin.NETWORK), 6),
+        unsure_share=round(plate.share(Origin.UNSURE), 6),
         sharpness=round(sharpness(plate.image, grown), 3),
     )
 

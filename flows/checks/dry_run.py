@@ -83,7 +83,9 @@ def made_small(project: Project) -> Project:
     changed = {
         "films": (part,),
         "workspace": project.workspace / FOLDER,
-        "inpaint_plates": project.inpaint_plates.model_copy(update={"per_shot": 1, "max_invented_share": 1.0}),
+        "inpaint_plates": project.inpaint_plates.model_copy(
+            update={"per_shot": 1, "max_invented_share": 1.0, "max_unsure_share": 1.0}
+        ),
         "cluster_places": project.cluster_places.model_copy(update=few),
         "identify_characters": project.identify_characters.model_copy(update=few),
         "cluster_poses": project.cluster_poses.model_copy(update=few),

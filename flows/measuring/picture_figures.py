@@ -15,7 +15,7 @@ from models.registration.masks import dilate
 
 PCK_FRACTION = 0.1
 FAR_AT_720P = 75  # pixels; most shadows end before
-PROVENANCE = ("own", "neighbour", "network", "other_shot")
+PROVENANCE = ("own", "neighbour", "network", "other_shot", "unsure")
 TRUE_SOURCES = ("neighbour", "other_shot")
 
 
@@ -116,7 +116,7 @@ def _plate_figures(errors: NDArray[np.float64], pixels: NDArray[np.int64]) -> Fi
     count = int(pixels[true].sum())
     figures = present(
         plate_psnr_db=figure(psnr_db(float(errors.sum()), total), total, note),
-        plate_psnr_true_db=figure(psnr_db(float(errors[true].sum()), count), count, f"{note} that some frame shows"),
+        plate_psnr_true_db=figure(psnr_db(float(errors[true].sum()), count), count, f"{note} that frames agree on"),
     )
     for kind, error, count in zip(PROVENANCE, errors.tolist(), pixels.tolist(), strict=True):
         figures |= present(

@@ -111,27 +111,29 @@ def fill_from_elsewhere(image: Image, seen: NeighbourFill, others: Sequence[View
     """Return what `seen` shows of `image` (H, W, 3), and what `others` show of the rest of its hole; nothing else.
 
     The hole is everything that characters hide, a few pixels wider than they are (`masks.dilate`): the pixels of
-    `image` beside it are what views are judged by. Views of another place are refused, and pixels on which the views
-    disagree stay unknown. Shadows beside the unknown, where the views show their ground without them, become a part
-    of the hole. What is known in the end is what `others` show alone.
+    `image` beside it are what views are judged by. Views of another place are refused, pixels that no view makes
+    credible stay unknown, and those on which views disagree are unsure. Shadows beside the unknown, where the views
+    show their ground without them, become a part of the hole. What is known and unsure in the end is what `others`
+    show alone.
 
     Raises:
         ValueError: the hole has not the picture's size.
     """
-    hole, unknown = seen.hole, seen.hole & ~seen.known
+    hole, unknown = seen.hole, seen.hole & ~seen.known & ~seen.unsure
     if hole.shape != image.shape[:2]:
         message = f"hole {hole.shape} needs the size of its picture, {image.shape[:2]}"
         raise ValueError(message)
-    nothing = NeighbourFill(seen.image, hole, np.zeros_like(unknown))
+    nothing = NeighbourFill(seen.image, hole, np.zeros_like(unknown), np.zeros_like(unknown))
     if not unknown.any() or hole.all():
         return nothing
     query, features = _Query(image, hole, unknown), find_features(image, hole)
     found = [candidate for index, view in enumerate(others) for candidate in query.candidates(index, view, features)]
     if not found:
         return nothing
-    pixels, credible = vote(found)
-    ground, sure = seen.image.copy(), np.zeros_like(unknown)
-    ground[query.window], sure[query.window] = pixels, credible
-    shadow = shadow_in(seen.image, unknown, ground, sure)
-    known = (unknown | shadow) & sure
-    return NeighbourFill(np.where(known[..., None], ground, seen.image), hole | shadow, known)
+    pixels, credible, sure = vote(found)
+    ground, shown, doubtless = seen.image.copy(), np.zeros_like(unknown), np.zeros_like(unknown)
+    ground[query.window], shown[query.window], doubtless[query.window] = pixels, credible, sure
+    shadow = shadow_in(seen.image, unknown, ground, shown)
+    shown &= unknown | shadow
+    image = np.where(shown[..., None], ground, seen.image)
+    return NeighbourFill(image, hole | shadow, shown & doubtless, shown & ~doubtless)

@@ -7,6 +7,7 @@ they do not, as at the edge of what stands before the rest, the sample nearest i
 moved least. The frame's own shadows, where its neighbours show their ground without them, are a part of the hole.
 Before a moving camera neighbours are laid at the depth of each pixel (`parallax`) as well, told by flows of two kinds.
 What these ways show is averaged by how well each explains what is visible around the hole: each is a little off.
+What few frames show, and what frames or ways disagree on, is unsure: the likeliest, but no true pixel.
 """
 
 from collections.abc import Sequence
@@ -19,9 +20,10 @@ from numpy.typing import NDArray
 from models.inpaint.parallax import find_parallax, follow, grid_of, shown_at, sweep
 from models.inpaint.planes import FLOWS, Flow, Homography, is_plausible, move, refit
 from models.inpaint.shadows import shadows_of
+from models.inpaint.ways import Pixels, Shown, is_sure, mean_of, worth_of
 from models.registration import Hole, Image
 from models.registration.alignment import Features, find_features, find_homography, spread
-from models.registration.likeness import CUT, EDGE, contrast, difference, weight_of
+from models.registration.likeness import CUT, EDGE, contrast, difference
 from models.registration.masks import Window, extent, pixels_of, wider
 from models.registration.samples import settle
 
@@ -29,21 +31,19 @@ MOST_NEIGHBOURS = 16
 NEAR_AT_720P = 275  # pixels around a hole to which a neighbour is fitted again
 JUDGED_AT_720P = 70  # pixels around a hole in which planes and depths are compared
 MOST_SWEPT = 8  # neighbours, the nearest in time
-DECISION = 8  # power by which a way to lay neighbours loses its worth, the less it is like what surrounds the hole
-LEAST_WORTH = 1e-6
+FEWEST = 2  # frames that have to show a pixel before a camera that moves
 
 Samples = tuple[NDArray[np.uint8], NDArray[np.bool_]]
-Shown = tuple[Image, Hole]
-"""Pixels (h, w, 3), and where (h, w) they are known."""
 
 
 @dataclass(frozen=True)
 class NeighbourFill:
-    """A frame with what its neighbours know of its hole."""
+    """A frame with what its neighbours show of its hole."""
 
-    image: Image  # (H, W, 3), changed inside `known` only
+    image: Image  # (H, W, 3), changed inside the hole only
     hole: Hole  # (H, W), with the shadows that hang together with it
     known: Hole  # (H, W), part of the hole
+    unsure: Hole  # (H, W), part of the hole: shown, but by frames that are too few or disagree
 
 
 @dataclass(frozen=True)
@@ -86,18 +86,18 @@ class Neighbours:
     def fill(self, index: int) -> NeighbourFill:
         """Return frame `index` with the pixels of its hole that other frames show."""
         image, hole = self._frames[index], self._holes[index]
-        known = np.zeros_like(hole)
+        known, unsure = np.zeros_like(hole), np.zeros_like(hole)
         laid = self._laid(index) if hole.any() else []
         if not laid:
-            return NeighbourFill(image, hole, known)
+            return NeighbourFill(image, hole, known, unsure)
         shadow, *others = shadows_of([(image, ~hole), *((one.pixels, one.seen) for one in laid)])
         hole, laid = hole | shadow, [one.doubting(other) for one, other in zip(laid, others, strict=True)]
         window = extent(hole)
-        pixels, seen = self._shown(index, hole, laid, window)
-        known[window] = seen & hole[window]
+        pixels, seen, sure = self._shown(index, hole, laid, window)
+        known[window], unsure[window] = seen & sure & hole[window], seen & ~sure & hole[window]
         filled = image.copy()
-        filled[known] = pixels[known[window]]
-        return NeighbourFill(filled, hole, known)
+        filled[known | unsure] = pixels[(known | unsure)[window]]
+        return NeighbourFill(filled, hole, known, unsure)
 
     def _laid(self, index: int) -> list[_Laid]:
         """Return the neighbours of frame `index`, each laid over it along one plane, the nearest in time first."""
@@ -116,24 +116,28 @@ class Neighbours:
             laid.append(_Laid(np.asarray(pixels, np.uint8), seen, sure, other, matrix))
         return laid
 
-    def _shown(self, index: int, hole: Hole, laid: Sequence[_Laid], window: Window) -> tuple[Image, Hole]:
-        """Return what the neighbours `laid` show in `window`, (h, w, 3), and where, (h, w).
+    def _shown(self, index: int, hole: Hole, laid: Sequence[_Laid], window: Window) -> tuple[Image, Hole, Hole]:
+        """Return what the neighbours `laid` show in `window`, (h, w, 3), where, (h, w), and where that is sure.
 
         They are laid along planes, and at the depth of each pixel as each flow tells it. What these ways show is
         averaged, the more of each the better it explains what surrounds `hole`.
         """
-        swept = [one for one in laid if not np.array_equal(one.matrix, np.eye(3))][:MOST_SWEPT]
+        moving = [one for one in laid if not np.array_equal(one.matrix, np.eye(3))]
+        fewest, swept = FEWEST if moving else 1, moving[:MOST_SWEPT]
         if len(swept) < 2:  # noqa: PLR2004
-            return _settled([one.cut(window) for one in laid])
+            one = _settled([each.cut(window) for each in laid])
+            return one.pixels, one.seen, is_sure([one], [1.0], one.pixels, fewest, hole.shape[0])
         near = ~hole & _around(hole, NEAR_AT_720P)
         wide = wider(window, pixels_of(JUDGED_AT_720P, hole.shape[0]), hole.shape)
         ways = [[one.cut(wide) for one in laid], *(self._deep(index, near, wide, swept, flow) for flow in FLOWS)]
         shown = [_settled(way) for way in ways if way]
-        mean, known = _mean(shown, _worth(np.ascontiguousarray(self._frames[index][wide]), near[wide], shown))
+        worth = worth_of(np.ascontiguousarray(self._frames[index][wide]), near[wide], shown)
+        mean, seen = mean_of(shown, worth)
+        sure = is_sure(shown, worth, mean, fewest, hole.shape[0])
         inner = tuple(
             slice(part.start - out.start, part.stop - out.start) for part, out in zip(window, wide, strict=True)
         )
-        return mean[inner], known[inner]
+        return mean[inner], seen[inner], sure[inner]
 
     def _deep(self, index: int, near: Hole, window: Window, swept: Sequence[_Laid], flow: Flow) -> list[_Laid]:
         """Return what neighbours show in `window`, each pixel laid at its depth, told by `flow` around the hole."""
@@ -165,7 +169,7 @@ class Neighbours:
         unlike = [float(np.minimum(difference(one, image), CUT)[edges].mean()) for one in laid]
         return [matrix, *closer][int(np.argmin(unlike))]
 
-    def _moved_by(self, matrix: Homography, other: int) -> Shown:
+    def _moved_by(self, matrix: Homography, other: int) -> Pixels:
         """Return frame `other` laid over a frame of its shot by `matrix`, and where it shows no character."""
         hole = self._holes[other]
         return move(self._frames[other], hole, matrix, (hole.shape[1], hole.shape[0]))
@@ -190,26 +194,8 @@ def _around(hole: Hole, at_720p: int) -> Hole:
 def _settled(laid: Sequence[_Laid]) -> Shown:
     """Return what frames of one size show together."""
     samples, seen = _stacked(laid)
-    return settle(samples, seen), np.asarray(seen.any(axis=0))
-
-
-def _worth(here: Image, visible: Hole, ways: Sequence[Shown]) -> list[float]:
-    """Return what each of several ways counts, the best one 1, by how like `here` it is where `visible` in all."""
-    for _, seen in ways:
-        visible = visible & seen
-    weight = visible * weight_of(contrast(here))
-    unlike = [1 + float((np.minimum(difference(here, pixels), CUT) * weight).sum()) for pixels, _ in ways]
-    return [max(LEAST_WORTH, (min(unlike) / one) ** DECISION) for one in unlike]
-
-
-def _mean(ways: Sequence[Shown], worth: Sequence[float]) -> Shown:
-    """Return the mean of what several ways show, by their worth, and where any of them shows something."""
-    total, share = np.zeros(ways[0][0].shape), np.zeros(ways[0][1].shape)
-    for (pixels, seen), weight in zip(ways, worth, strict=True):
-        total += (weight * seen)[..., None] * pixels
-        share += weight * seen
-    mean = total / np.maximum(share, LEAST_WORTH)[..., None]
-    return np.asarray(mean.round(), np.uint8), np.asarray(share > 0)
+    pixels, apart = settle(samples, seen)
+    return Shown(pixels, np.asarray(seen.any(axis=0)), apart, seen.sum(axis=0))
 
 
 def _stacked(laid: Sequence[_Laid]) -> Samples:

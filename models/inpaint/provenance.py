@@ -1,7 +1,8 @@
 """The picture behind the characters, and for each of its pixels where it came from.
 
 True pixels first: what the frame shows stays as it is, bit for bit; what other frames of the shot show is copied from
-there, what they do not show from other shots of the place; only the rest is guessed.
+there, what they do not show from other shots of the place; only the rest is guessed. What frames disagree on is told
+apart from what they show alike: it may be looked at, but nothing is learnt from it.
 """
 
 from collections.abc import Sequence
@@ -29,6 +30,11 @@ class Origin(IntEnum):
     NEIGHBOUR = 1  # another frame of the shot shows it
     NETWORK = 2  # nobody shows it: guessed
     OTHER_SHOT = 3  # another shot of the same place shows it, from another camera
+    UNSURE = 4  # frames show it, but too few, or they disagree: the likeliest
+
+
+NOT_TRUE = (Origin.NETWORK, Origin.UNSURE)
+"""Pixels that may be wrong: nothing is learnt from them."""
 
 
 @dataclass(frozen=True)
@@ -66,16 +72,16 @@ class ShotPlates:
             ValueError: the characters cover the whole frame and no other frame shows what is behind them.
         """
         seen = self._neighbours.fill(index)
-        image, hole, unknown = seen.image, seen.hole, seen.hole & ~seen.known
+        image, hole, unknown = seen.image, seen.hole, seen.hole & ~seen.known & ~seen.unsure
         provenance = np.full(hole.shape, Origin.OWN, np.uint8)
         provenance[hole] = Origin.NETWORK
-        provenance[seen.known] = Origin.NEIGHBOUR
+        provenance[seen.known], provenance[seen.unsure] = Origin.NEIGHBOUR, Origin.UNSURE
         if others and unknown.any():
             elsewhere = fill_from_elsewhere(self._frames[index], seen, others)
             image, hole = elsewhere.image, elsewhere.hole
-            unknown = hole & ~seen.known & ~elsewhere.known
+            unknown = hole & ~seen.known & ~seen.unsure & ~elsewhere.known & ~elsewhere.unsure
             provenance[unknown] = Origin.NETWORK
-            provenance[elsewhere.known] = Origin.OTHER_SHOT
+            provenance[elsewhere.known], provenance[elsewhere.unsure] = Origin.OTHER_SHOT, Origin.UNSURE
         if unknown.any():
             image = np.where(unknown[..., None], self._inpainter.fill(image, unknown), image)
         left = self._check.find(image, dilate(hole, NEAR_AT_720P)).sum() / max(1, hole.sum())

@@ -28,6 +28,7 @@ UNSURE = 8.0  # grey levels of the best cost, from which on votes have their ful
 SELF_RELIANCE = 4  # power by which they lose it below
 MAX_COST = 26.0
 SPECK = 7  # coarse pixels; a guess in the midst of truth is worse than a weak truth
+MOST_SPREAD = 14.0  # grey levels by which trusted candidates are apart from the chosen one, where it is sure
 MIN_CONFIDENCE = 0.5  # own trust and votes; two views at a cost of 14, or one alone at 7
 
 
@@ -41,8 +42,11 @@ class Candidate:
     cost: Map  # (h, w), expected distance from the truth in grey levels
 
 
-def vote(found: Sequence[Candidate]) -> tuple[Image, Hole]:
-    """Return what the candidates of the best cost and votes show, (h, w, 3), and where they are credible, (h, w)."""
+def vote(found: Sequence[Candidate]) -> tuple[Image, Hole, Hole]:
+    """Return what the candidates of the best cost and votes show, (h, w, 3), where they are credible, and where sure.
+
+    Sure, (h, w), is what hardly any candidate that is trusted contradicts.
+    """
     height, width = found[0].seen.shape
     size = (max(1, width // HALF), max(1, height // HALF))
     costs = np.array([cv2.resize(one.cost, size) for one in found])
@@ -55,12 +59,22 @@ def vote(found: Sequence[Candidate]) -> tuple[Image, Hole]:
     score = np.where(seen, worth * np.minimum(votes, ENOUGH_VOTES) - costs, -np.inf)
     pick = score.argmax(axis=0)[None]
     cost, confidence = (np.take_along_axis(values, pick, axis=0)[0] for values in (costs, trust + votes))
-    sure = ((cost < MAX_COST) & (confidence > MIN_CONFIDENCE)).astype(np.uint8)
-    sure = cv2.morphologyEx(sure, cv2.MORPH_CLOSE, np.ones((SPECK, SPECK), np.uint8))
-    credible = cv2.resize(sure, (width, height), interpolation=cv2.INTER_NEAREST) > 0
+    believed = ((cost < MAX_COST) & (confidence > MIN_CONFIDENCE)).astype(np.uint8)
+    believed = cv2.morphologyEx(believed, cv2.MORPH_CLOSE, np.ones((SPECK, SPECK), np.uint8))
+    agreed = (_spread(colours, trust, pick) < MOST_SPREAD).astype(np.uint8)
+    credible, sure = (
+        cv2.resize(each, (width, height), interpolation=cv2.INTER_NEAREST) > 0 for each in (believed, agreed)
+    )
     chosen = cv2.resize(pick[0].astype(np.uint16), (width, height), interpolation=cv2.INTER_NEAREST)
     pixels, shown = _blend(chosen, found)
-    return pixels, np.asarray(credible & shown)
+    return pixels, np.asarray(credible & shown), np.asarray(sure)
+
+
+def _spread(colours: NDArray[np.uint8], trust: Map, pick: NDArray[np.int64]) -> Map:
+    """Return how far, (h, w), candidates' colours (n, h, w, 3) are from the picked one's, by their trust (n, h, w)."""
+    picked = np.take_along_axis(colours, pick[..., None], axis=0).astype(np.float32)
+    apart = np.square(colours - picked).mean(axis=-1)
+    return np.asarray(np.sqrt((trust * apart).sum(axis=0) / np.maximum(trust.sum(axis=0), 1e-6)), np.float32)
 
 
 def _blend(chosen: NDArray[np.uint16], found: Sequence[Candidate]) -> tuple[Image, Hole]:

@@ -15,6 +15,7 @@ from models.sheets.drawing import (
     FAINT,
     GREEN,
     MAGENTA,
+    ORANGE,
     PAPER,
     TRACKS,
     Colour,
@@ -27,7 +28,8 @@ from models.sheets.drawing import (
 )
 from models.sheets.page import Page, Section, Tile, draw_page
 
-ORIGINS = (FAINT, GREEN, MAGENTA, BLUE)  # by the classes of Plate.provenance: own, neighbour, network, other shot
+ORIGINS = (FAINT, GREEN, MAGENTA, BLUE, ORANGE)
+"""By the classes of Plate.provenance: own, neighbour, network, other shot, unsure."""
 TRIPLE_GAP = 4
 
 
@@ -76,6 +78,7 @@ def plates_sheet(plates: Dataset[Plate], frames: Dataset[Frame], layers: Dataset
             (CHECKS[1], "own pixel (dimmed)"),
             (GREEN, "of a neighbouring frame"),
             (BLUE, "of another shot"),
+            (ORANGE, "frames disagree"),
             (MAGENTA, "made by the network"),
         ),
     )
@@ -134,12 +137,13 @@ def origins(plate: Picture, provenance: Picture) -> Picture:
 def plate_caption(row: Plate) -> str:
     """Return the shares of a plate in words."""
     shares = f"shot {row.neighbour_share:.0%}, other shots {row.other_shot_share:.0%}"
-    return f"{moment(row)} · hole {row.hole_share:.0%}: {shares}, made up {made_up_share(row):.0%}"
+    unsure, made_up = (of_hole(row, share) for share in (row.unsure_share, row.invented_share))
+    return f"{moment(row)} · hole {row.hole_share:.0%}: {shares}, unsure {unsure:.0%}, made up {made_up:.0%}"
 
 
-def made_up_share(row: Plate) -> float:
-    """Return how much of a plate's hole a network made up."""
-    return row.invented_share / row.hole_share if row.hole_share else 0.0
+def of_hole(row: Plate, share: float) -> float:
+    """Return a share of the picture, all of it in the hole, as a share of the hole."""
+    return min(1.0, share / row.hole_share) if row.hole_share else 0.0
 
 
 def _fitted(path: Path) -> Callable[[Size], Picture]:

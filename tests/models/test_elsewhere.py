@@ -52,7 +52,8 @@ def seen_by(wall, zoom, tilt=0.0005):
 
 def unseen(picture, hole, unknown=None):
     """Return what a shot shows of its hole when all but `unknown` is known."""
-    return NeighbourFill(picture, hole, hole & ~(hole if unknown is None else unknown))
+    known = hole & ~(hole if unknown is None else unknown)
+    return NeighbourFill(picture, hole, known, np.zeros_like(hole))
 
 
 def nobody():
@@ -142,15 +143,18 @@ def test_other_shots_of_the_film_show_what_its_still_shots_hide(shot, bound, sha
     number = next(one for one in numbers[len(numbers) // 2 :] if (FILM / "plates" / f"{one:06d}.png").exists())
     index = numbers.index(number)
     seen = Neighbours(pictures, holes).fill(index)
-    unknown = holes[index] & ~seen.known
+    unknown = holes[index] & ~seen.known & ~seen.unsure
     everything = [view for other in range(13) if other != shot for view in views_of(other)]
     likely = most_alike(palette(pictures[index]), [palette(view.image) for view in everything], 15)
     found = fill_from_elsewhere(pictures[index], seen, [everything[one] for one in likely])
     plate = cv2.cvtColor(cv2.imread(str(FILM / "plates" / f"{number:06d}.png")), cv2.COLOR_BGR2RGB)
     guessed = INPAINTERS.load("patchmatch").fill(seen.image, unknown)
-    assert found.known[unknown].mean() >= share
-    assert psnr(found.image, plate, found.known) >= bound
-    assert psnr(found.image, plate, found.known) >= psnr(guessed, plate, found.known) + 8
+    shown = found.known | found.unsure
+    assert shown[unknown].mean() >= share
+    assert found.known[unknown].mean() >= 0.6
+    assert psnr(found.image, plate, found.known) >= 34
+    assert psnr(found.image, plate, shown) >= bound
+    assert psnr(found.image, plate, shown) >= psnr(guessed, plate, shown) + 8
 
 
 def test_views_of_one_place_are_preferred():
@@ -182,13 +186,16 @@ def candidate(view, colour, cost=2.0):
 
 
 def test_views_that_agree_outvote_one_and_are_averaged():
-    pixels, credible = vote([candidate(0, 100, cost=9.0), candidate(1, 104, cost=9.0), candidate(2, 200, cost=8.0)])
+    pixels, credible, sure = vote(
+        [candidate(0, 100, cost=9.0), candidate(1, 104, cost=9.0), candidate(2, 200, cost=8.0)]
+    )
     assert credible.all()
+    assert not sure.any()  # one that is trusted as much says something else
     assert (np.abs(pixels.astype(int) - 102) <= 1).all()
 
 
 def test_a_view_that_explains_its_surroundings_well_is_not_outvoted():
-    pixels, credible = vote([candidate(0, 100, cost=9.0), candidate(1, 104, cost=9.0), candidate(2, 200, cost=2.0)])
+    pixels, credible, _ = vote([candidate(0, 100, cost=9.0), candidate(1, 104, cost=9.0), candidate(2, 200, cost=2.0)])
     assert credible.all()
     assert (np.abs(pixels.astype(int) - 200) <= 4).all()
 
@@ -196,7 +203,7 @@ def test_a_view_that_explains_its_surroundings_well_is_not_outvoted():
 @settings(max_examples=15, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 255), st.floats(0, 60)), min_size=1, max_size=5))
 def test_a_vote_invents_no_colour(seen):
-    pixels, _ = vote([candidate(view, colour, cost) for view, (colour, cost) in enumerate(seen)])
+    pixels, _, _ = vote([candidate(view, colour, cost) for view, (colour, cost) in enumerate(seen)])
     assert pixels.min() >= min(colour for colour, _ in seen)
     assert pixels.max() <= max(colour for colour, _ in seen)
 
@@ -204,8 +211,14 @@ def test_a_vote_invents_no_colour(seen):
 def test_what_no_view_is_trusted_with_stays_unknown():
     hopeless = candidate(0, 100, cost=59.0)
     unseen = Candidate(1, hopeless.pixels, np.zeros((16, 24), bool), np.zeros((16, 24), np.float32))
-    _, credible = vote([hopeless, unseen])
+    _, credible, _ = vote([hopeless, unseen])
     assert not credible.any()
+
+
+def test_views_that_agree_are_sure_and_one_that_nobody_trusts_does_not_matter():
+    agreeing = [candidate(0, 100), candidate(1, 104)]
+    assert vote(agreeing)[2].all()
+    assert vote([*agreeing, candidate(2, 200, cost=55.0)])[2].all()
 
 
 @given(seed=st.integers(0, 99), height=st.integers(0, 9), width=st.integers(0, 9))

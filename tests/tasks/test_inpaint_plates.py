@@ -5,9 +5,12 @@ import numpy as np
 import pytest
 
 from data_contracts.dataset import Dataset
-from data_contracts.records import Frame, Layer, Plate, Rejected
+from data_contracts.lora_stages import AssembleDatasetConfig
+from data_contracts.records import Caption, Frame, Layer, Plate, Rejected
 from data_contracts.stages import InpaintPlatesConfig
-from models.pictures import keep_picture
+from models.inpaint.provenance import Origin
+from models.pictures import keep_picture, read_grey
+from tasks.crop_pixels import Sources, cut
 from tasks.inpaint_plates import inpaint_plates
 
 SIZE = (144, 256)  # height, width
@@ -21,12 +24,17 @@ def wall():
     return picture
 
 
-def shot(folder, ellipses):
-    """Return frames and layers of blue ellipses ((x, y), (width, height), share of the mask that is kept)."""
+def shot(folder, ellipses, lit=None):
+    """Return frames and layers of blue ellipses ((x, y), (width, height), share of the mask that is kept).
+
+    lit: a box, x0, y0, x1, y1, that is bright in the first frame alone.
+    """
     frames, layers, files = [], [], folder / "files"
     files.mkdir()
     for number, (centre, axes, kept) in enumerate(ellipses):
         picture, mask = wall(), np.zeros(SIZE, np.uint8)
+        if lit and not number:
+            picture[lit[1] : lit[3], lit[0] : lit[2]] = 255
         cv2.ellipse(picture, centre, axes, 0, 0, 360, (40, 60, 200), -1)
         cv2.ellipse(mask, centre, axes, 0, 0, 360, 255, -1)
         mask[:, : max(0, int(centre[0] + axes[0] - 2 * axes[0] * kept))] = 0
@@ -44,8 +52,8 @@ def shot(folder, ellipses):
     return Dataset(Frame, folder, frames), Dataset(Layer, folder, layers)
 
 
-def plates(folder, ellipses, **changed):
-    frames, layers = shot(folder, ellipses)
+def plates(folder, ellipses, lit=None, **changed):
+    frames, layers = shot(folder, ellipses, lit)
     config = InpaintPlatesConfig(per_shot=1, views=0, **changed)
     (row,) = inpaint_plates.body(folder / "files", frames, layers, frames, layers, config=config)
     return row
@@ -81,3 +89,38 @@ def test_a_limit_of_one_keeps_what_shows_somebody(tmp_path):
     row = plates(tmp_path, walk(0.6), max_residue_share=1)
     assert isinstance(row, Plate)
     assert row.residue_share > InpaintPlatesConfig().max_residue_share
+
+
+def test_what_frames_disagree_on_is_told_and_too_much_of_it_refused(tmp_path):
+    lit = (90, 70, 110, 90)  # behind the second of three walkers; the first and the third frame show it
+    (told := tmp_path / "told").mkdir()
+    row = plates(told, walk()[:3], lit)
+    assert row.unsure_share == pytest.approx(400 / (144 * 256), rel=0.5)
+    assert row.invented_share == 0
+    assert row.neighbour_share == pytest.approx(1 - row.unsure_share / row.hole_share, abs=0.01)
+    classes = read_grey(told / "files" / row.provenance)
+    assert (classes[75:85, 95:105] == Origin.UNSURE).all()
+    (strict := tmp_path / "strict").mkdir()
+    refused = plates(strict, walk()[:3], lit, max_unsure_share=0.001)
+    assert (refused.reason, refused.value) == ("mostly_unsure", pytest.approx(row.unsure_share, abs=1e-5))
+
+
+def test_nothing_is_learnt_from_pixels_that_may_be_wrong(tmp_path):
+    (files := tmp_path / "files").mkdir()
+    classes = np.repeat(np.arange(5, dtype=np.uint8), 8)[None].repeat(
+        16, axis=0
+    )  # own, neighbour, network, other, unsure
+    of = {"film": "f", "shot": "f:s0000", "frame": 0, "time_s": 0.0}
+    plate = Plate(
+        id="f:000000:plate", **of, frame_id="f:000000", image=keep_picture(files, np.full((16, 40, 3), 90, np.uint8)),
+        provenance=keep_picture(files, classes), hole="unread.png", hole_share=0.8, neighbour_share=0.2,
+        invented_share=0.2, sharpness=1,
+    )  # fmt: skip
+    crop = Caption(
+        id="c", **of, source_id=plate.id, box=(0, 0, 40, 16), facets={}, text="empty scene", tokens=4, lint=()
+    )
+    sources = Sources(Dataset(Frame, tmp_path, []), Dataset(Plate, tmp_path, [plate]))
+    _, learnt = cut(crop, sources, AssembleDatasetConfig(type="background", resolution=64))
+    assert [int(learnt[4:-4, round(x * learnt.shape[1])].mean()) for x in (0.1, 0.3, 0.5, 0.7, 0.9)] == [
+        255, 255, 0, 255, 0,  # own, neighbour, network, other shot, unsure
+    ]  # fmt: skip
