@@ -58,7 +58,7 @@ class InpaintPlatesConfig(StageConfig):
         default=0.1, ge=0, le=1, description="a plate is refused when the network made up more of the picture than this"
     )
     max_unsure_share: float = Field(
-        default=0.15, ge=0, le=1, description="a plate is refused when frames disagree on more of the picture than this"
+        default=0.3, ge=0, le=1, description="a plate is refused when frames disagree on more of the picture than this"
     )
     max_residue_share: float = Field(
         default=0.025,
