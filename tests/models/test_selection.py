@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from data_contracts.records import Facets
@@ -12,17 +12,20 @@ from models.selection.near_duplicates import near_duplicates
 from models.shots.quality import hash_distance
 
 HASHES = st.lists(st.integers(0, 2**64 - 1).map("{:016x}".format), max_size=30)
+QUALITIES = st.lists(st.floats(0, 1), min_size=30, max_size=30)
+EQUAL = ["0000000000000001", "000000000001dcf9", "0000000000000000"]
 
 
-@given(HASHES, st.integers(-1, 20), st.randoms(use_true_random=False))
-def test_what_is_kept_differs_and_what_is_dropped_has_a_better_twin(hashes, most_bits, random):
-    quality = [random.random() for _ in hashes]
+@example(EQUAL, 11, [0.0, 1.0, 0.0] * 10)  # the last differs from the second, and by a bit from the first, as good
+@given(HASHES, st.integers(-1, 20), QUALITIES)
+def test_what_is_kept_differs_and_what_is_dropped_has_a_better_twin(hashes, most_bits, quality):
     repeated = near_duplicates(hashes, quality, most_bits)
     kept = [n for n in range(len(hashes)) if n not in repeated]
     for n in kept:
         assert all(hash_distance(hashes[n], hashes[other]) > most_bits for other in kept if other != n)
     for n, bits in repeated.items():
-        better = [hash_distance(hashes[n], hashes[other]) for other in kept if quality[other] >= quality[n]]
+        first = [other for other in kept if (-quality[other], other) < (-quality[n], n)]
+        better = [hash_distance(hashes[n], hashes[other]) for other in first]
         assert min(better) == bits <= most_bits
 
 
