@@ -46,7 +46,9 @@ def compare_stacking(
     stack: the composition test's pictures. sampling: how these were drawn.
     """
     members = [lora for each in loras for lora in each]
-    files = {lora.name: each.path(lora.weights) for each in loras for lora in each if lora.weights}
+    keys = KEY_FORMATS[members[0].family]
+    asked = [(lora.name, each.path(lora.weights)) for each in loras for lora in each if lora.weights]
+    networks = {name: load_kohya(path, keys) for name, path in asked} if "merged" in config.methods else {}
     few = sampling.model_copy(update={"seeds": sampling.seeds[: config.seeds]})
     sums = {
         name: [row for row in stack.where("variant", name) if row.seed in few.seeds]
@@ -54,12 +56,12 @@ def compare_stacking(
         if len(stack.where("variant", name))
     }
     weights = {name: {each.lora: each.weight for each in rows[0].weights} for name, rows in sums.items()}
-    left_out = {method: why for method in config.methods if (why := objection(method, members, files, config))}
+    left_out = {method: why for method in config.methods if (why := objection(method, members, networks, config))}
     variants = variants_of(members, weights[ALL], weights.get(GIVEN, weights[ALL]), config)
     variants = {method: variant for method, variant in variants.items() if method not in left_out}
     kept = None
     if "merged" in variants:
-        one, kept = merged_stack(out.parent / "job" / "merged", members[0], files, weights[ALL], config.merged_rank)
+        one, kept = merged_stack(out.parent / "job" / "merged", members[0], networks, weights[ALL], config.merged_rank)
         loras = (*loras, one)
     prompt = stack.rows[0].prompt
     if variants:
@@ -103,9 +105,9 @@ def variants_of(
 
 
 def objection(
-    method: OtherWay, members: Sequence[LoraFile], files: Mapping[str, Path], config: CompareStackingConfig
+    method: OtherWay, members: Sequence[LoraFile], networks: Mapping[str, LoraWeights], config: CompareStackingConfig
 ) -> str:
-    """Return why LoRAs cannot be stacked in a way; empty where they can."""
+    """Return why LoRAs cannot be stacked in a way, `networks` being theirs by name; empty where they can."""
     family = members[0].family
     if method == "blocks" and family not in WITH_BLOCKS:
         return f"all blocks of {KEY_FORMATS[family].family} see the picture at one resolution"
@@ -113,19 +115,19 @@ def objection(
         return f"compare_stacking.blocks says nothing of {', '.join(sorted({lora.type for lora in members}))}"
     if method == "merged" and any(lora.embedding for lora in members):
         return "what a LoRA learnt for the words of its trigger is a file of its own"
-    if method == "merged" and (doras := [name for name, path in files.items() if _read(path, family).is_dora]):
+    if method == "merged" and (doras := [name for name, network in networks.items() if network.is_dora]):
         return f"{doras[0]} is a DoRA, whose change hangs on the base model's weights"
     return ""
 
 
 def merged_stack(
-    folder: Path, like: LoraFile, files: Mapping[str, Path], weights: Weights, rank: int | None
+    folder: Path, like: LoraFile, networks: Mapping[str, LoraWeights], weights: Weights, rank: int | None
 ) -> tuple[Dataset[LoraFile], float]:
     """Write a stack as one LoRA file below `folder`; return it, and what share of the squared change it has kept.
 
     rank: None: that of the LoRA with the highest.
     """
-    stack: Stack = [(_read(path, like.family), weights[name]) for name, path in files.items()]
+    stack: Stack = [(network, weights[name]) for name, network in networks.items()]
     merged = merge(stack, rank or largest_rank(stack))
     (folder / "files").mkdir(parents=True, exist_ok=True)
     save_kohya(folder / "files" / "merged.safetensors", merged.weights, KEY_FORMATS[like.family])
@@ -185,7 +187,3 @@ def write_ways(
         figures.append("" if way.change is None else said(way.change))
         lines.append(f"| {' | '.join([NAMES[way.name], weights_in_words(way), *figures])} |")
     (folder / WORDS).write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def _read(path: Path, family: BaseFamily) -> LoraWeights:
-    return load_kohya(path, KEY_FORMATS[family])

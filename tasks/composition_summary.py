@@ -8,8 +8,9 @@ import numpy as np
 from data_contracts.composition import ALL, FILE, GIVEN, Change, Composition, Effect, SearchSummary, WeightChoice
 from data_contracts.dataset import Dataset
 from data_contracts.results import StackPicture, WeightTrial
-from models.metrics.interference import effects, paired_change, redundant, said, scores_of, verdicts
-from models.metrics.weight_choice import best_in_draws, joint_score, weight_interval
+from models.metrics.interference import effects, redundant, said, scores_of, verdicts
+from models.metrics.stacking_ways import joint_change
+from models.metrics.weight_choice import best_in_draws, weight_interval
 from models.sheets.composition import FIGURE, interference_figure
 
 WORDS = "composition.md"
@@ -67,12 +68,7 @@ def search_summary(
 
 def gain_of(rows: Sequence[StackPicture]) -> Change | None:
     """Return how much better the recommended weights do than the given; None where they are the same."""
-    joint = {
-        name: {row.seed: joint_score(row.findings) for row in rows if row.variant == name} for name in (ALL, GIVEN)
-    }
-    if not joint[GIVEN]:
-        return None
-    return paired_change(*(np.array([joint[name][seed] for seed in joint[GIVEN]]) for name in (ALL, GIVEN)))
+    return joint_change(*([row for row in rows if row.variant == name] for name in (ALL, GIVEN)))
 
 
 def search_verdict(search: SearchSummary) -> str:

@@ -119,7 +119,7 @@ def fill_from_elsewhere(image: Image, seen: NeighbourFill, others: Sequence[View
     Raises:
         ValueError: the hole has not the picture's size.
     """
-    hole, unknown = seen.hole, seen.hole & ~seen.known & ~seen.unsure
+    hole, unknown = seen.hole, seen.unknown
     if hole.shape != image.shape[:2]:
         message = f"hole {hole.shape} needs the size of its picture, {image.shape[:2]}"
         raise ValueError(message)

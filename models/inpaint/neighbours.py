@@ -45,6 +45,11 @@ class NeighbourFill:
     known: Hole  # (H, W), part of the hole
     unsure: Hole  # (H, W), part of the hole: shown, but by frames that are too few or disagree
 
+    @property
+    def unknown(self) -> Hole:
+        """The part of the hole, (H, W), that nobody shows."""
+        return self.hole & ~self.known & ~self.unsure
+
 
 @dataclass(frozen=True)
 class _Laid:

@@ -72,14 +72,14 @@ class ShotPlates:
             ValueError: the characters cover the whole frame and no other frame shows what is behind them.
         """
         seen = self._neighbours.fill(index)
-        image, hole, unknown = seen.image, seen.hole, seen.hole & ~seen.known & ~seen.unsure
+        image, hole, unknown = seen.image, seen.hole, seen.unknown
         provenance = np.full(hole.shape, Origin.OWN, np.uint8)
         provenance[hole] = Origin.NETWORK
         provenance[seen.known], provenance[seen.unsure] = Origin.NEIGHBOUR, Origin.UNSURE
         if others and unknown.any():
             elsewhere = fill_from_elsewhere(self._frames[index], seen, others)
             image, hole = elsewhere.image, elsewhere.hole
-            unknown = hole & ~seen.known & ~seen.unsure & ~elsewhere.known & ~elsewhere.unsure
+            unknown = elsewhere.unknown & ~seen.known & ~seen.unsure
             provenance[unknown] = Origin.NETWORK
             provenance[elsewhere.known], provenance[elsewhere.unsure] = Origin.OTHER_SHOT, Origin.UNSURE
         if unknown.any():

@@ -6,7 +6,7 @@ from statistics import fmean
 import numpy as np
 
 from data_contracts.composition import ALL, FEWEST_SEEDS, GIVEN, Change
-from data_contracts.results import WayPicture
+from data_contracts.results import Picture, WayPicture
 from data_contracts.stacking import BlockFactors, OtherWay, StackingWay
 from models.metrics.interference import LEAST, paired_change, said
 from models.metrics.weight_choice import joint_score
@@ -40,6 +40,13 @@ def ways_of(
 def verdicts(ways: Sequence[StackingWay], left_out: Mapping[OtherWay, str]) -> tuple[str, ...]:
     """Return in sentences which ways are better or worse than the sum at the same weights, and what is missing."""
     return (*_verdicts(ways), *(f"{NAMES[name]} was left out: {why}" for name, why in left_out.items()))
+
+
+def joint_change(rows: Sequence[Picture], others: Sequence[Picture]) -> Change | None:
+    """Return how much higher the joint score of `rows` is than that of `others`, seed by seed; None without a pair."""
+    after, before = _scores(rows), _scores(others)
+    seeds = sorted(after.keys() & before.keys())
+    return paired_change(*(np.array([each[seed] for seed in seeds]) for each in (after, before))) if seeds else None
 
 
 def weights_in_words(way: StackingWay) -> str:
@@ -84,7 +91,7 @@ def _way(name: str, grouped: Mapping[str, Sequence[WayPicture]], blocks: Mapping
         all_found=_mean([all(each.is_found for each in row.findings) for row in judged]),
         score=_mean(list(_scores(rows).values())),
         against=against,
-        change=_change(rows, grouped[against]) if against else None,
+        change=joint_change(rows, grouped[against]) if against else None,
     )
 
 
@@ -95,13 +102,7 @@ def _sum_like(row: WayPicture, grouped: Mapping[str, Sequence[WayPicture]]) -> s
     return next((name for name in sums if {w.lora: w.weight for w in grouped[name][0].weights} == weights), None)
 
 
-def _change(rows: Sequence[WayPicture], summed: Sequence[WayPicture]) -> Change | None:
-    after, before = _scores(rows), _scores(summed)
-    seeds = sorted(after.keys() & before.keys())
-    return paired_change(*(np.array([each[seed] for seed in seeds]) for each in (after, before))) if seeds else None
-
-
-def _scores(rows: Sequence[WayPicture]) -> dict[int, float]:
+def _scores(rows: Sequence[Picture]) -> dict[int, float]:
     """Return the joint score of each seed's picture; those that nobody judged are left out."""
     return {row.seed: joint_score(row.findings) for row in rows if row.findings}
 

@@ -143,7 +143,7 @@ def test_other_shots_of_the_film_show_what_its_still_shots_hide(shot, bound, sha
     number = next(one for one in numbers[len(numbers) // 2 :] if (FILM / "plates" / f"{one:06d}.png").exists())
     index = numbers.index(number)
     seen = Neighbours(pictures, holes).fill(index)
-    unknown = holes[index] & ~seen.known & ~seen.unsure
+    unknown = holes[index] & seen.unknown
     everything = [view for other in range(13) if other != shot for view in views_of(other)]
     likely = most_alike(palette(pictures[index]), [palette(view.image) for view in everything], 15)
     found = fill_from_elsewhere(pictures[index], seen, [everything[one] for one in likely])

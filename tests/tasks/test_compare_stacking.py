@@ -12,7 +12,7 @@ from data_contracts.results import Finding, LoraFile, LoraWeight, WayPicture
 from data_contracts.stack_stages import CompareStackingConfig
 from data_contracts.stacking import FILE, StackingWays
 from flows.stack_loras import compare_ways, stack_loras
-from models.diffusion.lora_file import load_kohya, save_kohya
+from models.diffusion.lora_file import load_kohya
 from models.metrics.stacking_ways import verdicts, ways_of
 from models.pictures import read_rgb
 from tasks.compare_stacking import merged_stack, objection, variants_of
@@ -89,31 +89,29 @@ def test_who_has_the_word_alone_takes_the_given_weights(tmp_path):
 def test_what_loras_cannot_be_stacked_in_is_left_out_with_the_reason(tmp_path):
     sets = loras_in(tmp_path)
     members = [lora for each in sets for lora in each]
-    files = {lora.name: each.path(lora.weights) for each in sets for lora in each}
+    networks = {lora.name: load_kohya(each.path(lora.weights)) for each in sets for lora in each}
     config = CompareStackingConfig()
-    assert [objection(method, members, files, config) for method in config.methods] == [""] * 4
+    assert [objection(method, members, networks, config) for method in config.methods] == [""] * 4
     flux = [lora.model_copy(update={"family": "flux"}) for lora in members]
-    assert objection("blocks", flux, files, config) == "all blocks of FLUX.1 see the picture at one resolution"
+    assert objection("blocks", flux, networks, config) == "all blocks of FLUX.1 see the picture at one resolution"
     poses = CompareStackingConfig(blocks={"pose": {"inner": 0.5}})
-    assert objection("blocks", members, files, poses) == "compare_stacking.blocks says nothing of background, character"
+    assert (
+        objection("blocks", members, networks, poses) == "compare_stacking.blocks says nothing of background, character"
+    )
     words = [lora.model_copy(update={"embedding": "luca.safetensors"}) for lora in members]
-    assert "for the words of its trigger" in objection("merged", words, files, config)
-    whole = load_kohya(files["luca"])
-    (name, module), *_ = whole.unet.items()
-    whole.unet[name] = replace(module, magnitude=module.up[:, 0])
-    save_kohya(files["luca"], whole)
-    assert objection("merged", members, files, config).startswith("luca is a DoRA")
+    assert "for the words of its trigger" in objection("merged", words, networks, config)
+    (name, module), *_ = networks["luca"].unet.items()
+    networks["luca"].unet[name] = replace(module, magnitude=module.up[:, 0])
+    assert objection("merged", members, networks, config).startswith("luca is a DoRA")
 
 
 def test_the_merged_file_keeps_what_its_rank_has_room_for(tmp_path):
     sets = loras_in(tmp_path / "loras")
-    (like, _), files = (
-        [each.rows[0] for each in sets],
-        {each.rows[0].name: each.path(each.rows[0].weights) for each in sets},
-    )
-    whole, kept = merged_stack(tmp_path / "whole", like, files, BEST, None)
+    like = sets[0].rows[0]
+    networks = {lora.name: load_kohya(each.path(lora.weights)) for each in sets for lora in each}
+    whole, kept = merged_stack(tmp_path / "whole", like, networks, BEST, None)
     assert kept == pytest.approx(1)  # both change layers of their own
-    half, less = merged_stack(tmp_path / "half", like, files, BEST, 1)
+    half, less = merged_stack(tmp_path / "half", like, networks, BEST, 1)
     assert 0.3 < less < 0.99
     ranks = [{m.rank for m in load_kohya(each.path(each.rows[0].weights)).unet.values()} for each in (whole, half)]
     assert ranks == [{2}, {1}]
