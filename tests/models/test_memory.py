@@ -15,7 +15,7 @@ from data_contracts.records import BaseFamily
 from data_contracts.training import TrainSettings
 from models.diffusion import PIPELINES
 from models.diffusion.lite_base import FOLDER
-from models.diffusion.memory import FLOAT32_ACTIVATIONS, SIZES, machine, training_need
+from models.diffusion.memory import DORA_ACTIVATIONS, FLOAT32_ACTIVATIONS, SIZES, machine, training_need
 from tests.models.ldm_checkpoint import write_checkpoint
 from tests.random_base import make_random_base
 from tests.small_project import CONFIG
@@ -151,16 +151,22 @@ def test_this_machine_has_memory():
     assert (here.vram > 0) == bool(here.gpu)
 
 
-@pytest.mark.parametrize("checkpointing", [False, True])
-def test_activations_are_as_counted_without_data(checkpointing):
+@pytest.mark.parametrize(("checkpointing", "dora"), [(False, False), (True, False), (False, True)])
+def test_activations_are_as_counted_without_data(checkpointing, dora):
     """The constants of SD 1.5, counted anew: every allocation and release of a step at 256 pixels."""
-    peak = counted_step(SD15_UNET, side=32, checkpointing=checkpointing)
+    peak = counted_step(SD15_UNET, side=32, checkpointing=checkpointing, dora=dora)
     family = SIZES["sd15"]
     each = family.checkpointed if checkpointing else family.kept
+    each *= DORA_ACTIVATIONS if dora else 1
     assert 0.9 < each * 256**2 / 1e6 * FLOAT32_ACTIVATIONS / peak < 1.4
 
 
-def counted_step(config: dict[str, object], side: int, *, checkpointing: bool) -> float:
+def test_a_dora_keeps_more_of_a_step(base_of):
+    base = base_of(SD15)
+    assert 1 < needed(base, dora=True, batch=2) - needed(base, batch=2) < 4
+
+
+def counted_step(config: dict[str, object], side: int, *, checkpointing: bool, dora: bool) -> float:
     """Return the GB that a step in float32 allocates at its peak, beyond weights and their gradients."""
     import torch
     from diffusers import UNet2DConditionModel
@@ -171,7 +177,7 @@ def counted_step(config: dict[str, object], side: int, *, checkpointing: bool) -
 
     with torch.device("meta"):
         unet = UNet2DConditionModel(sample_size=side, **config)
-        inject_adapter_in_model(LoraConfig(r=16, lora_alpha=16, target_modules=UNET_LAYERS), unet, "t")
+        inject_adapter_in_model(LoraConfig(r=16, lora_alpha=16, target_modules=UNET_LAYERS, use_dora=dora), unet, "t")
     with FakeTensorMode():
         for name, module in unet.named_modules():
             for key, value in module._parameters.items():
