@@ -4,7 +4,7 @@
 
 Group n is drawn from seed n alone, so any part can be rendered anywhere and again. OUT_DIR receives 000000-0.jpg and captions-K.jsonl, K of --stride
 (as render_stills.py, with the group's number). Everybody stands in the same place before a camera that hardly moves, closer than in the film; a moving
-pose is shown where it is most telling. The world leaves out what render_stills.py leaves out.
+pose is shown where it is most telling. Groups from CLOSE_FROM on are close-ups alone, from the side as often as from the front, every second one of poses. The world leaves out what render_stills.py leaves out.
 """
 import json, math, random
 import bpy, bmesh  # bmesh is there once bpy is imported
@@ -15,6 +15,8 @@ METRES = {"full": (4.0, 1.21), "medium": (3.15, 1.455), "close": (1.85, 1.75)}  
 PHASES = {"walking": math.pi / 2, "jumping": 0.6, "waving": 0.3}
 FACES_TOLD = {"full": 0.4, "medium": 0.4, "close": 1.0}  # how often a group differs in the expression and not in the pose
 WORDS = {"full": "full body", "medium": "medium shot", "close": "close-up"}
+VIEWS = {"front": 0.5, "side": 0.2, "three-quarter": 0.3}
+CLOSE_FROM = 2000
 LENS, SENSOR = 46, 36
 
 
@@ -62,9 +64,13 @@ def draw_group(number):
         if act:
             break
     pose, face = attributes["pose"], attributes["expression"]
-    shot = rng.choices(["full", "medium", "close"], [0.35, 0.25, 0.4])[0]
-    by_face = rng.random() < FACES_TOLD[shot]
-    view = rng.choices(["front", "side", "three-quarter"], [0.5, 0.05 if by_face else 0.2, 0.3])[0]  # little is seen of a mouth from the side
+    if number < CLOSE_FROM:
+        shot = rng.choices(["full", "medium", "close"], [0.35, 0.25, 0.4])[0]
+        by_face = rng.random() < FACES_TOLD[shot]
+        views = {**VIEWS, "side": 0.05} if by_face else VIEWS  # little is seen of a mouth from the side
+    else:
+        shot, by_face, views = "close", number % 2 == 0, dict.fromkeys(VIEWS, 1)
+    view = rng.choices(list(views), list(views.values()))[0]
     turn = {"front": rng.uniform(-12, 12), "side": rng.choice([-1, 1]) * rng.uniform(68, 80), "three-quarter": rng.choice([-1, 1]) * rng.uniform(30, 45)}[view]
     high, middle = METRES[shot]
     camera = {"at": [0, -high * rng.uniform(0.97, 1.03) * LENS / SENSOR, middle + 0.1], "look": [0, 0, middle + rng.uniform(-0.02, 0.02) * high], "lens": LENS}
