@@ -3,28 +3,37 @@
 # mypy: disable-error-code="no-untyped-call"
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import torch
 import typer
-from diffusers import AutoencoderKL
+from diffusers import AutoencoderKL, UNet2DConditionModel
 
 from models.device import gpu_or_cpu
 from models.diffusion import sd15
-from models.diffusion.lite_base import FOLDER, autoencoder, denoiser, language
+from models.diffusion.lite_base import FOLDER, autoencoder, critic, denoiser, language, reward
 from models.diffusion.lite_base.export import export
-from models.diffusion.lite_base.lesson import make_lesson
+from models.diffusion.lite_base.lesson import Lesson, make_lesson
 from models.diffusion.lite_base.loop import Run
 from models.diffusion.lite_base.measure import measure_autoencoder, measure_prompts
-from models.stills import Stills, placed_heads, read_stills
+from models.stills import Still, Stills, placed_heads, read_stills
 
-app = typer.Typer(no_args_is_help=True, help="Make the lite base model: autoencoder, language, denoiser, export.")
+app = typer.Typer(
+    no_args_is_help=True, help="Make the lite base model: autoencoder, language, denoiser, critic, reward, export."
+)
 
 StillsFolder = Annotated[Path, typer.Option(help="captioned stills, made by samples/world/render_stills.py")]
 HeadsFile = Annotated[Path, typer.Option(help="where their heads are, by samples/world/find_heads.py")]
 GroupsFolder = Annotated[Path, typer.Option(help="groups of stills, made by samples/world/render_groups.py")]
 BeginFolder = Annotated[Path | None, typer.Option("--begin", help="a pipeline whose networks are learnt on from")]
+CompileFirst = Annotated[
+    bool,
+    typer.Option(
+        "--compile", help="a minute or two of compiling, then a quarter less time a step; needs a C++ compiler"
+    ),
+]
 WorkFolder = Annotated[Path, typer.Option(help="where checkpoints are kept; the same command goes on from them")]
 
 
@@ -64,19 +73,12 @@ def train_denoiser(
     work: WorkFolder,
     groups: GroupsFolder,
     begin: BeginFolder = None,
-    compile_first: Annotated[
-        bool,
-        typer.Option(
-            "--compile", help="a minute or two of compiling, then a quarter less time a step; needs a C++ compiler"
-        ),
-    ] = False,
+    compile_first: CompileFirst = False,
 ) -> None:
     """Train the U-Net on the latents of WORK/vae and the states of WORK/text_encoder, and keep it in WORK/unet."""
     training, _ = read_stills(stills)
-    shown = training + read_stills(groups, last=0)[0]
     device = _device()
-    vae: Any = AutoencoderKL.from_pretrained(work / "vae").to(device).eval()
-    lesson = make_lesson(vae, shown, placed_heads(shown.stills, heads))
+    _, lesson = _lesson(training + read_stills(groups, last=0)[0], heads, work)
     torch.manual_seed(denoiser.SCHEDULE.seed)
     network = _networks(training, begin)
     network.load_reading(work)
@@ -88,11 +90,47 @@ def train_denoiser(
     network.unet.save_pretrained(work / "unet")
 
 
+@app.command("critic")
+def train_critic(stills: StillsFolder, heads: HeadsFile, work: WorkFolder, groups: GroupsFolder) -> None:
+    """Teach the critic to read the latents of WORK/vae, and keep it in WORK/critic."""
+    training, held_out = read_stills(stills)
+    device = _device()
+    shown, lesson = _lesson(training + read_stills(groups, last=0)[0], heads, work)
+    torch.manual_seed(critic.SCHEDULE.seed)
+    network = critic.Critic(critic.classes_of(shown)).to(device)
+    loss = critic.CriticLoss(network, lesson, shown, critic.SCHEDULE, device)
+    Run("critic", network, critic.SCHEDULE, work / "critic").train(loss)
+    unseen, framed = _lesson(held_out, heads, work)
+    print(json.dumps({name: round(share, 3) for name, share in loss.right(framed.latents[:, 0], unseen).items()}))
+    critic.save(network, work / "critic")
+
+
+@app.command("reward")
+def train_by_reward(
+    stills: StillsFolder, heads: HeadsFile, work: WorkFolder, groups: GroupsFolder, compile_first: CompileFirst = False
+) -> None:
+    """Train the U-Net of WORK on its own drawings, by what the critic misses, and keep it in WORK/rewarded."""
+    training, _ = read_stills(stills)
+    device = _device()
+    shown, lesson = _lesson(training + read_stills(groups, last=0)[0], heads, work)
+    network = _networks(training, work)
+    network.load_reading(work)
+    network.to(device)
+    if compile_first:
+        network.unet.compile()
+    on_stills = denoiser.DenoiserLoss(network, lesson, reward.SCHEDULE, device)
+    loss = reward.RewardLoss(on_stills, critic.load(work / "critic").to(device), shown, reward.SCHEDULE)
+    Run("reward", loss.learners, reward.SCHEDULE, work / "reward").train(loss)
+    network.unet.save_pretrained(work / "rewarded")
+
+
 @app.command("export")
 def export_pipeline(stills: StillsFolder, work: WorkFolder, to: Annotated[Path, typer.Option()] = FOLDER) -> None:
-    """Put WORK's networks together as a Stable Diffusion pipeline in half precision."""
+    """Put the networks of WORK, the U-Net halfway to `reward`'s, together as a pipeline in half precision."""
     training, _ = read_stills(stills)
-    export(AutoencoderKL.from_pretrained(work / "vae"), _networks(training, work), to)
+    network = _networks(training, work)
+    network.unet = reward.mean_of(network.unet, UNet2DConditionModel.from_pretrained(work / "rewarded"))
+    export(AutoencoderKL.from_pretrained(work / "vae"), network, to)
 
 
 @app.command("measure")
@@ -117,6 +155,12 @@ def _networks(training: Stills, begin: Path | None) -> denoiser.Denoiser:
     if begin is not None:
         network.load(begin)
     return network
+
+
+def _lesson(stills: Stills, heads: Path, work: Path) -> tuple[Sequence[Still], Lesson]:
+    """Return what the stills show, and the lesson that they are in the latents of WORK/vae."""
+    vae: Any = AutoencoderKL.from_pretrained(work / "vae").to(gpu_or_cpu()).eval()
+    return stills.stills, make_lesson(vae, stills, placed_heads(stills.stills, heads))
 
 
 def _device() -> torch.device:

@@ -106,13 +106,19 @@ class DenoiserLoss:
         captions = [vary_caption(self.lesson.captions[row], fate) for row, fate in zip(rows, fates, strict=True)]
         weights = self._weights(self.lesson.weights[rows, views].to(self.device), timesteps, captions)
         noisy = self.noises.add_noise(clean, noise, timesteps)
+        states = self.states(captions)
         with autocast(self.device):
-            with torch.no_grad():
-                states = self.denoiser.text_encoder(self._tokens(captions))[0]
             prediction = self.denoiser.unet(noisy, timesteps, states).sample
         target = self.objective.target(clean, noise, timesteps)
         loss = self.objective.losses(prediction, target, timesteps, weights).mean()
         return loss + TOLD_APART * unexplained(prediction.float() - target, clean, units).mean()
+
+    @torch.no_grad()
+    def states(self, captions: Sequence[str]) -> torch.Tensor:
+        """Return what the text encoder reads in the captions `(N, 77, width)`."""
+        with autocast(self.device):
+            states: torch.Tensor = self.denoiser.text_encoder(self._tokens(captions))[0]
+        return states
 
     def _choose(self, generator: torch.Generator) -> tuple[list[int], torch.Tensor, torch.Tensor]:
         """Return the rows of a batch (N,), the unit of each, and which units (U,) are groups of several poses.
@@ -153,7 +159,7 @@ class DenoiserLoss:
         told = torch.tensor([caption != "" for caption in captions], device=timesteps.device)
         return 1 + (weights - 1) * (seen * told)[:, None, None, None]
 
-    def _tokens(self, captions: list[str]) -> torch.Tensor:
+    def _tokens(self, captions: Sequence[str]) -> torch.Tensor:
         for caption in captions:
             if caption not in self.tokens:
                 encoded = self.denoiser.tokenizer(caption, padding="max_length", truncation=True, return_tensors="pt")

@@ -63,6 +63,8 @@ class Run:
     def __init__(self, title: str, network: nn.Module, schedule: Schedule, folder: Path) -> None:
         self.title, self.network, self.schedule, self.folder = title, network, schedule, folder
         self.parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
+        kept = network.state_dict().keys()
+        self.buffers = [values for name, values in network.named_buffers() if name in kept]
         self.optimizer = torch.optim.AdamW(
             self.parameters, schedule.learning_rate, BETAS, weight_decay=schedule.weight_decay, fused=True
         )
@@ -113,6 +115,7 @@ class Run:
     def _keep(self, folder: Path, step: int) -> None:
         named: dict[str, torch.Tensor] = {f"now/{number}": value for number, value in enumerate(self.parameters)}
         named |= {f"average/{number}": value for number, value in enumerate(self.average.shadow_params)}
+        named |= {f"buffer/{number}": value for number, value in enumerate(self.buffers)}
         save_checkpoint(folder, State(step, named, self.optimizer.state_dict()), self.schedule.digest())
 
     def _restore(self, saved: State) -> None:
@@ -121,6 +124,8 @@ class Run:
             for number, value in enumerate(self.parameters):
                 value.copy_(saved.weights[f"now/{number}"])
                 self.average.shadow_params[number].copy_(saved.weights[f"average/{number}"])
+            for number, buffer in enumerate(self.buffers):
+                buffer.copy_(saved.weights[f"buffer/{number}"])
         self.average.optimization_step = saved.step
         self.optimizer.load_state_dict(saved.optimizer)
 
