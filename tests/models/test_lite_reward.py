@@ -49,6 +49,12 @@ def taught(lesson, stills, folder, schedule=SHORT):
     return network, loss
 
 
+@pytest.fixture(scope="module")
+def judge(lesson, stills, tmp_path_factory):
+    network, _ = taught(lesson, stills, tmp_path_factory.mktemp("judge"))
+    return network.eval()
+
+
 def test_expressions_are_asked_for_in_close_ups_alone(stills):
     classes = critic.classes_of(stills)
     assert classes["pose"] == ["sitting", "walking"]
@@ -61,14 +67,14 @@ def test_expressions_are_asked_for_in_close_ups_alone(stills):
     assert answered == [0 if name == "kind" else critic.UNKNOWN for name in names]
 
 
-def test_the_critic_learns_to_read_and_comes_back_as_it_was(lesson, stills, tmp_path):
-    network, loss = taught(lesson, stills, tmp_path)
+def test_the_critic_learns_to_read_and_comes_back_as_it_was(lesson, stills, judge, tmp_path):
+    loss = critic.CriticLoss(judge, lesson, stills, SHORT, CPU)
     unseen = lesson.latents[:, 0] + 0.2 * torch.randn(12, 8, 16, 16, generator=torch.Generator().manual_seed(9))
     shares = loss.right(unseen, stills)
     assert min(shares[name] for name in ("pose", "expression", "shot")) == 1.0
-    critic.save(network, tmp_path)
+    critic.save(judge, tmp_path)
     again = critic.load(tmp_path)
-    for name, logits in network.eval()(unseen).items():
+    for name, logits in judge(unseen).items():
         assert torch.equal(logits, again(unseen)[name])
 
 
@@ -114,23 +120,28 @@ def test_a_step_with_the_true_velocity_leads_to_the_same_picture_under_less_nois
     assert math.isclose(stay * mixed(now) + add * velocity, mixed(then), abs_tol=1e-6)
 
 
-def test_the_slope_leads_a_drawing_to_what_its_caption_says(lesson, stills, tmp_path):
-    judge, _ = taught(lesson, stills, tmp_path / "critic")
+def test_the_slope_leads_a_drawing_to_what_its_caption_says(lesson, stills, judge, monkeypatch):
+    monkeypatch.setattr(reward, "NEAR", 3)
+    monkeypatch.setattr(reward, "STEPS", 4)
     torch.manual_seed(0)
     network = denoiser.Denoiser(denoiser.build_tokenizer(stills))
-    schedule = Schedule(steps=8, batch=10, learning_rate=1e-4, seed=5, warmup=1)
+    schedule = Schedule(steps=8, batch=4, learning_rate=1e-4, seed=5)
     on_stills = denoiser.DenoiserLoss(network, lesson, schedule, CPU)
     loss = reward.RewardLoss(on_stills, judge, stills, schedule)
     before = float(loss(100).detach())
     assert before == float(loss(100).detach())
-    Run("reward", loss.learners, schedule, tmp_path / "reward").train(lambda _: loss(100))
+    optimizer = torch.optim.AdamW(loss.learners.parameters(), schedule.learning_rate)
+    for _ in range(schedule.steps):
+        loss(100).backward()
+        torch.nn.utils.clip_grad_norm_(loss.learners.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
     assert float(loss(100).detach()) < 0.5 * before
     assert not any(parameter.requires_grad for parameter in judge.parameters())
 
 
-def test_a_rival_begins_with_what_the_critic_knows_and_learns_what_is_drawn(lesson, stills, tmp_path):
-    judge, _ = taught(lesson, stills, tmp_path / "critic")
-    rival, latents = judge.eval().rival().eval(), lesson.latents[:, 0]
+def test_a_rival_begins_with_what_the_critic_knows_and_learns_what_is_drawn(lesson, stills, judge):
+    rival, latents = judge.rival().eval(), lesson.latents[:, 0]
     for name, logits in judge(latents).items():
         known = rival(latents)[name]
         assert torch.allclose(known[:, :-1], logits, atol=1e-4)

@@ -80,9 +80,7 @@ def train_denoiser(
     device = _device()
     _, lesson = _lesson(training + read_stills(groups, last=0)[0], heads, work)
     torch.manual_seed(denoiser.SCHEDULE.seed)
-    network = _networks(training, begin)
-    network.load_reading(work)
-    network.to(device)
+    network = _taught_to_read(training, begin, work).to(device)
     if compile_first:
         network.unet.compile()
     loss = denoiser.DenoiserLoss(network, lesson, denoiser.SCHEDULE, device)
@@ -113,9 +111,7 @@ def train_by_reward(
     training, _ = read_stills(stills)
     device = _device()
     shown, lesson = _lesson(training + read_stills(groups, last=0)[0], heads, work)
-    network = _networks(training, work)
-    network.load_reading(work)
-    network.to(device)
+    network = _taught_to_read(training, work, work).to(device)
     if compile_first:
         network.unet.compile()
     on_stills = denoiser.DenoiserLoss(network, lesson, reward.SCHEDULE, device)
@@ -154,6 +150,13 @@ def _networks(training: Stills, begin: Path | None) -> denoiser.Denoiser:
     network = denoiser.Denoiser(denoiser.build_tokenizer(training.stills))
     if begin is not None:
         network.load(begin)
+    return network
+
+
+def _taught_to_read(training: Stills, begin: Path | None, work: Path) -> denoiser.Denoiser:
+    """Return fresh networks, or those of `begin`, that read captions as WORK/text_encoder does."""
+    network = _networks(training, begin)
+    network.load_reading(work)
     return network
 
 
