@@ -3,7 +3,6 @@
 # mypy: disable-error-code="no-untyped-call"
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,7 +17,7 @@ from models.diffusion.lite_base.export import export
 from models.diffusion.lite_base.lesson import Lesson, make_lesson
 from models.diffusion.lite_base.loop import Run
 from models.diffusion.lite_base.measure import measure_autoencoder, measure_prompts
-from models.stills import Still, Stills, placed_heads, read_stills
+from models.stills import Stills, placed_heads, read_stills
 
 app = typer.Typer(
     no_args_is_help=True, help="Make the lite base model: autoencoder, language, denoiser, critic, reward, export."
@@ -78,7 +77,7 @@ def train_denoiser(
     """Train the U-Net on the latents of WORK/vae and the states of WORK/text_encoder, and keep it in WORK/unet."""
     training, _ = read_stills(stills)
     device = _device()
-    _, lesson = _lesson(training + read_stills(groups, last=0)[0], heads, work)
+    lesson = _lesson(training + read_stills(groups, last=0)[0], heads, work)
     torch.manual_seed(denoiser.SCHEDULE.seed)
     network = _taught_to_read(training, begin, work).to(device)
     if compile_first:
@@ -93,13 +92,14 @@ def train_critic(stills: StillsFolder, heads: HeadsFile, work: WorkFolder, group
     """Teach the critic to read the latents of WORK/vae, and keep it in WORK/critic."""
     training, held_out = read_stills(stills)
     device = _device()
-    shown, lesson = _lesson(training + read_stills(groups, last=0)[0], heads, work)
+    shown = training + read_stills(groups, last=0)[0]
+    lesson = _lesson(shown, heads, work)
     torch.manual_seed(critic.SCHEDULE.seed)
-    network = critic.Critic(critic.classes_of(shown)).to(device)
-    loss = critic.CriticLoss(network, lesson, shown, critic.SCHEDULE, device)
+    network = critic.Critic(critic.classes_of(shown.stills)).to(device)
+    loss = critic.CriticLoss(network, lesson, shown.stills, critic.SCHEDULE, device)
     Run("critic", network, critic.SCHEDULE, work / "critic").train(loss)
-    unseen, framed = _lesson(held_out, heads, work)
-    print(json.dumps({name: round(share, 3) for name, share in loss.right(framed.latents[:, 0], unseen).items()}))
+    unseen = _lesson(held_out, heads, work).latents[:, 0]
+    print(json.dumps({name: round(share, 3) for name, share in loss.right(unseen, held_out.stills).items()}))
     critic.save(network, work / "critic")
 
 
@@ -110,12 +110,13 @@ def train_by_reward(
     """Train the U-Net of WORK on its own drawings, by what the critic misses, and keep it in WORK/rewarded."""
     training, _ = read_stills(stills)
     device = _device()
-    shown, lesson = _lesson(training + read_stills(groups, last=0)[0], heads, work)
+    shown = training + read_stills(groups, last=0)[0]
+    lesson = _lesson(shown, heads, work)
     network = _taught_to_read(training, work, work).to(device)
     if compile_first:
         network.unet.compile()
     on_stills = denoiser.DenoiserLoss(network, lesson, reward.SCHEDULE, device)
-    loss = reward.RewardLoss(on_stills, critic.load(work / "critic").to(device), shown, reward.SCHEDULE)
+    loss = reward.RewardLoss(on_stills, critic.load(work / "critic").to(device), shown.stills, reward.SCHEDULE)
     Run("reward", loss.learners, reward.SCHEDULE, work / "reward").train(loss)
     network.unet.save_pretrained(work / "rewarded")
 
@@ -160,10 +161,10 @@ def _taught_to_read(training: Stills, begin: Path | None, work: Path) -> denoise
     return network
 
 
-def _lesson(stills: Stills, heads: Path, work: Path) -> tuple[Sequence[Still], Lesson]:
-    """Return what the stills show, and the lesson that they are in the latents of WORK/vae."""
+def _lesson(stills: Stills, heads: Path, work: Path) -> Lesson:
+    """Return the lesson that the stills are in the latents of WORK/vae."""
     vae: Any = AutoencoderKL.from_pretrained(work / "vae").to(gpu_or_cpu()).eval()
-    return stills.stills, make_lesson(vae, stills, placed_heads(stills.stills, heads))
+    return make_lesson(vae, stills, placed_heads(stills.stills, heads))
 
 
 def _device() -> torch.device:

@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from data_contracts.faults import InputFault
 from models.diffusion.lite_base.autoencoder import LATENT_CHANNELS
-from models.diffusion.lite_base.lesson import Lesson
+from models.diffusion.lite_base.lesson import Lesson, some_of
 from models.diffusion.lite_base.loop import Schedule, autocast
 from models.seeds import seeded_generator
 from models.stills import Still
@@ -112,17 +112,16 @@ class CriticLoss:
         """Return the sum over the questions of the mean cross-entropy in the batch of `step`."""
         generator = seeded_generator(self.schedule.seed, "critic", step)
         near = round(self.schedule.batch * NEAR) if self._near else 0
-        places = torch.randint(len(self._near) or 1, (near,), generator=generator).tolist()
-        others = torch.randint(len(self.wanted), (self.schedule.batch - near,), generator=generator).tolist()
-        rows = [self._near[place] for place in places] + others
-        views = torch.randint(self.lesson.latents.shape[1], (len(rows),), generator=generator)
-        latents = jolted(self.lesson.latents[rows, views], generator).to(self.device)
+        rows = some_of(self._near, near, generator)
+        rows += some_of(range(len(self.wanted)), self.schedule.batch - near, generator)
+        latents = jolted(self.lesson.shown(rows, generator), generator).to(self.device)
         # What is dropped depends on the step alone, so that a resumed run sees what an uninterrupted one would have.
         with torch.random.fork_rng(), autocast(self.device):
             torch.manual_seed(step)
             answers = self.critic(latents)
-        lacks = lacking(answers, self.wanted[rows].to(self.device), _SMOOTHED)
-        return torch.stack([lack.sum() / (lack > 0).sum().clamp(min=1) for lack in lacks.values()]).sum()
+        wanted = self.wanted[rows].to(self.device)
+        lacks = torch.stack([lack.sum() for lack in lacking(answers, wanted, _SMOOTHED).values()])
+        return (lacks / (wanted != UNKNOWN).sum(dim=0).clamp(min=1)).sum()
 
     def right(self, latents: torch.Tensor, stills: Sequence[Still]) -> dict[str, float]:
         """Return for each question the share that is answered rightly of those that `stills` answer."""

@@ -14,7 +14,7 @@ from transformers import CLIPTextModel, CLIPTokenizer
 
 from data_contracts.faults import InputFault
 from models.diffusion.lite_base.autoencoder import LATENT_CHANNELS
-from models.diffusion.lite_base.lesson import LATENT_PIXELS, Lesson
+from models.diffusion.lite_base.lesson import LATENT_PIXELS, Lesson, some_of
 from models.diffusion.lite_base.loop import Schedule, autocast
 from models.diffusion.lite_base.vary import vary_caption
 from models.diffusion.objective import Objective
@@ -128,17 +128,15 @@ class DenoiserLoss:
         size = self.schedule.batch
         groups = round(size * GROUPED) // MEMBERS if self.lesson.groups else 0
         rows, units = [], []
-        drawn = torch.randint(len(self.lesson.groups) or 1, (groups,), generator=generator).tolist()
-        chosen = [self.lesson.groups[number] for number in drawn]
+        chosen = some_of(self.lesson.groups, groups, generator)
         for unit, group in enumerate(chosen):
             order = torch.randperm(len(group.rows), generator=generator).tolist()[:MEMBERS]
             rows += [group.rows[place] for place in order]
             units += [unit] * len(order)
-        alone = size - len(rows)
-        singles = torch.randint(len(self._singles), (alone,), generator=generator)
-        rows += [self._singles[place] for place in singles.tolist()]
-        by_pose = [*(group.by_pose for group in chosen), *[False] * alone]
-        return rows, torch.tensor([*units, *range(groups, groups + alone)]), torch.tensor(by_pose)
+        alone = some_of(self._singles, size - len(rows), generator)
+        units += range(groups, groups + len(alone))
+        by_pose = [*(group.by_pose for group in chosen), *[False] * len(alone)]
+        return [*rows, *alone], torch.tensor(units), torch.tensor(by_pose)
 
     def _timesteps(self, by_pose: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Return a timestep for each unit, one out of each equal part of the schedule: a batch misses no noise level.

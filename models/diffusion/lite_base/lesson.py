@@ -4,7 +4,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from rich.progress import track
@@ -34,6 +34,7 @@ _ROOM = 0.06
 _NEAREST = 0.55
 """Half the side of a view at least, as a smaller one would be too blurred."""
 _SEED = 7
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,10 @@ class Lesson:
         grouped = {row for group in self.groups for row in group.rows}
         return [row for row in range(len(self.captions)) if row not in grouped]
 
+    def shown(self, rows: Sequence[int], generator: torch.Generator) -> torch.Tensor:
+        """Return the latents `(N, C, h, w)` of these rows, each in one of its views by chance."""
+        return self.latents[rows, torch.randint(self.latents.shape[1], (len(rows),), generator=generator)]
+
 
 def make_lesson(
     vae: Any,  # noqa: ANN401  AutoencoderKL declares no members
@@ -75,6 +80,13 @@ def make_lesson(
         latents.append(_encoded(vae, stills.pictures, view))
         weights.append(figure_weights(view.heads(heads)))
     return Lesson(torch.stack(latents, dim=1), torch.stack(weights, dim=1), stills.captions, groups_of(stills.stills))
+
+
+def some_of(items: Sequence[Item], count: int, generator: torch.Generator) -> list[Item]:
+    """Return `count` of the items by chance, each as likely as any other every time; none where there are none."""
+    if not items:
+        return []
+    return [items[place] for place in torch.randint(len(items), (count,), generator=generator).tolist()]
 
 
 def groups_of(stills: Sequence[Still]) -> list[Group]:

@@ -19,6 +19,7 @@ from torch import nn
 
 from models.diffusion.lite_base.critic import Critic, drawn_of, jolted, lacking, wanted_of
 from models.diffusion.lite_base.denoiser import DenoiserLoss
+from models.diffusion.lite_base.lesson import some_of
 from models.diffusion.lite_base.loop import Schedule, autocast
 from models.seeds import seeded_generator
 from models.stills import Still
@@ -84,6 +85,7 @@ class RewardLoss:
         empty = [row for row, still in enumerate(stills) if still.empty]
         near = [row for row, still in enumerate(stills) if still.shot == "close"]
         people = [row for row, still in enumerate(stills) if not still.empty]
+        self._unsaid = on_stills.states([""])
         self._kinds = [(EMPTY, empty), (NEAR, near), (schedule.batch - EMPTY - NEAR, people)]
 
     def __call__(self, step: int) -> torch.Tensor:
@@ -109,18 +111,11 @@ class RewardLoss:
 
     def _choose(self, generator: torch.Generator) -> list[int]:
         """Return the rows of a batch, close-ups more often than there are."""
-        return [
-            kind[place]
-            for count, kind in self._kinds
-            if kind
-            for place in torch.randint(len(kind), (count,), generator=generator).tolist()
-        ]
+        return [row for count, kind in self._kinds for row in some_of(kind, count, generator)]
 
     def _shown(self, rows: Sequence[int], generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         """Return latents of the stills `rows` and the classes of their answers."""
-        latents = self.on_stills.lesson.latents
-        views = torch.randint(latents.shape[1], (len(rows),), generator=generator)
-        return latents[rows, views].to(self.device), self.wanted[rows].to(self.device)
+        return self.on_stills.lesson.shown(rows, generator).to(self.device), self.wanted[rows].to(self.device)
 
     def _lack(
         self, critic: Critic, latents: torch.Tensor, wanted: torch.Tensor, generator: torch.Generator
@@ -141,7 +136,7 @@ class RewardLoss:
         kept = [float(noises.alphas_cumprod[timestep]) for timestep in timesteps] + [1.0]
         shape = (count, *self.on_stills.lesson.latents.shape[2:])
         latents = torch.randn(shape, generator=generator).to(self.device)
-        unsaid = self.on_stills.states([""]).expand(count, -1, -1)
+        unsaid = self._unsaid.expand(count, -1, -1)
         begun, stays, adds = [], [], []
         for number, timestep in enumerate(timesteps):
             begun.append(latents)
